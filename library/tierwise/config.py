@@ -1,0 +1,107 @@
+"""The configuration: one TOML file for all daemons and tools, typed here and documented in etc/tierwise.toml.
+
+`TIERWISE_CONFIG` or `--config` names the file; without either it is /etc/tierwise/tierwise.toml, and where that
+does not exist the defaults below hold. A key that is not known is an error: a typo must not pass in silence.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from tierwise.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/tierwise/tierwise.toml")
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
+T = TypeVar("T")
+
+
+class TierConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the admin knows better than sysfs about a tier: its NUMA nodes, and its figures where set."""
+
+    numa_nodes: tuple[int, ...]
+    latency_ns: int | None = None
+    bandwidth: int | None = None
+    """Bytes per second."""
+
+
+class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The decision service. Empty `listen` switches TCP off; sockets are made 0666 and check peer uids."""
+
+    listen: str = "0.0.0.0:6830"  # noqa: S104  agents of every node report here, with MUNGE credentials
+    socket: str = "/run/tierwise/decision.sock"
+    hook_socket: str = "/run/tierwise/hook.sock"
+    database: str = "sqlite:////var/lib/tierwise/tierwise.db"
+    spool: str = "/var/lib/tierwise/spool"
+    agent_uids: tuple[int, ...] = (0,)
+    """Who may send samples and reports: the uid that agents run as."""
+    hook_uids: tuple[int, ...] = ()
+    """Who may ask on the hook socket, besides the service's own uid and root: SlurmUser, where it is another."""
+    admin_uids: tuple[int, ...] = (0,)
+    """Who may see every user's jobs, besides the service's own uid."""
+    gres: bool = True
+    """Whether the hook writes GRES for tiers (needs GresTypes and Gres in slurm.conf)."""
+    prefer: dict[str, str] = {}
+    """Memory class to a node feature that its jobs softly prefer (`LAT = "fastmem"`)."""
+    unclaimed_hours: Seconds = 24.0
+    """After this many hours a token that no agent claimed is forgotten."""
+
+
+class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The node agent. `%n` stands for the Slurm NodeName in paths."""
+
+    service: str = "http://localhost:6830"
+    service_uids: tuple[int, ...] = (0,)
+    """Whose credentials on the service's answers are believed: the uid that the service runs as."""
+    socket: str = "/run/tierwise/agent-%n.sock"
+    state: str = "/var/lib/tierwise/agent-%n"
+    cgroup: str = ""
+    """The cgroup below which this node's Slurm puts jobs; empty: found (v1: slurm_NODE or slurm, v2:
+    system.slice/NODE_slurmstepd.scope or system.slice/slurmstepd.scope)."""
+    capacity_share: Share = 1.0
+    """The part of each tier that belongs to this NodeName (several slurmds on one host)."""
+    sample_interval: Seconds = 1.0
+    report_interval: Seconds = 10.0
+    pin_share: Share = 0.5
+    """The part of a LAT or SHL request that is pinned, at most."""
+    move_limit: int = 0
+    """Bytes per second that we move at most on this node; 0: a tenth of the slowest tier's bandwidth."""
+    interleave_weights: bool = True
+    """Whether the agent owns the host's weighted-interleave weights (and restores them when it stops)."""
+    tiers: dict[str, TierConfig] = {}
+
+
+class MungeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where munged listens; empty: libmunge's default."""
+
+    socket: str = ""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file, a section a room."""
+
+    service: ServiceConfig = ServiceConfig()
+    agent: AgentConfig = AgentConfig()
+    munge: MungeConfig = MungeConfig()
+    slurm_conf: str = ""
+    """Path of slurm.conf for the Slurm commands that we run; empty: Slurm's own default."""
+
+
+def load_config(path: str | os.PathLike[str] | None = None) -> Config:
+    """Read the configuration. Raises ConfigError, naming file and key."""
+    chosen = Path(path or os.environ.get("TIERWISE_CONFIG") or DEFAULT_PATH)
+    try:
+        text = chosen.read_bytes()
+    except FileNotFoundError:
+        if path is None and "TIERWISE_CONFIG" not in os.environ:
+            return Config()
+        raise ConfigError(f"configuration {chosen} does not exist: create it or drop --config") from None
+    except OSError as error:
+        raise ConfigError(f"could not read configuration {chosen}: {error.strerror}") from None
+    try:
+        return msgspec.toml.decode(text, type=Config)
+    except msgspec.DecodeError as error:  # ValidationError is one too
+        raise ConfigError(f"configuration {chosen}: {error}") from None

@@ -1,0 +1,51 @@
+"""The line protocol that SPANK, Lua and the prolog speak on unix sockets (docs/protocol.md).
+
+A message is `key=value` lines, then an empty line. Keys are lower-case words, values are percent-encoded UTF-8
+(RFC 3986: everything but letters, digits and `-._~:,/@+` may be encoded, `%`, control characters and `=` … must be).
+Bounded: neither side parses anything deep.
+"""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
+
+from tierwise.errors import ProtocolError
+
+MAX_MESSAGE = 64 * 1024
+MAX_KEYS = 64
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_SAFE = "-._~:,/@+ "
+
+
+def encode(fields: Mapping[str, str | int]) -> bytes:
+    """The message for `fields`, its closing empty line included. Raises ProtocolError for a wrong key."""
+    lines = []
+    for key, value in fields.items():
+        if not _KEY.fullmatch(key):
+            raise ProtocolError(f"{key!r} can't be a key of a line message")
+        lines.append(f"{key}={quote(str(value), safe=_SAFE)}\n")
+    return "".join([*lines, "\n"]).encode()
+
+
+def decode(message: bytes) -> dict[str, str]:
+    """The fields of a message (with or without its closing empty line). Raises ProtocolError."""
+    if len(message) > MAX_MESSAGE:
+        raise ProtocolError(f"a message of {len(message)} bytes: at most {MAX_MESSAGE} are read")
+    try:
+        lines = message.decode("ascii").rstrip("\n").split("\n")
+    except UnicodeDecodeError:
+        raise ProtocolError("a message holds bytes that are not ASCII") from None
+    if len(lines) > MAX_KEYS:
+        raise ProtocolError(f"a message of {len(lines)} lines: at most {MAX_KEYS} are read")
+    fields: dict[str, str] = {}
+    for line in lines:
+        key, equals, value = line.partition("=")
+        if not equals or not _KEY.fullmatch(key) or key in fields:
+            raise ProtocolError("a line is not key=value with a new key")
+        try:
+            fields[key] = unquote(value, errors="strict")
+        except UnicodeDecodeError:
+            raise ProtocolError(f"the value of {key} is not UTF-8") from None
+        if "\0" in fields[key]:
+            raise ProtocolError(f"the value of {key} holds a NUL byte")
+    return fields

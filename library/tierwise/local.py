@@ -1,0 +1,60 @@
+"""The line protocol's client: one question to a daemon on this host (docs/protocol.md)."""
+
+import socket
+import time
+from collections.abc import Mapping
+
+from tierwise.errors import ProtocolError, RefusedError, UnavailableError
+from tierwise.lines import MAX_MESSAGE, decode, encode
+
+MAX_ANSWER = 16 * 1024 * 1024
+"""tierctl reads large JSON from the agent; the agent, which is root, reads at most MAX_MESSAGE from anybody."""
+
+
+def ask(path: str, fields: Mapping[str, str | int], timeout: float = 2.0) -> dict[str, str]:
+    """Send one message to the unix socket at `path` and return the answer's fields; `timeout` seconds over all.
+
+    Raises UnavailableError (nobody listens, or too late), RefusedError (`status=refused`) and ProtocolError.
+    """
+    deadline = time.monotonic() + timeout
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        try:
+            peer.settimeout(timeout)
+            peer.connect(path)
+            peer.sendall(encode(fields))
+            message = _receive(peer, deadline)
+        except TimeoutError:
+            raise UnavailableError(f"no answer from {path} within {timeout:g} s") from None
+        except OSError as error:
+            raise UnavailableError(f"could not ask {path}: {error.strerror or error}") from None
+    answer = decode(message) if len(message) <= MAX_MESSAGE else _decode_large(message)
+    if answer.get("status") in ("refused", "error"):
+        raise RefusedError(answer.get("reason", "refused without a reason"))
+    return answer
+
+
+def _receive(peer: socket.socket, deadline: float) -> bytes:
+    received = bytearray()
+    while not received.endswith(b"\n\n"):
+        peer.settimeout(max(deadline - time.monotonic(), 0.001))
+        chunk = peer.recv(65536)
+        if not chunk:
+            raise ProtocolError("the daemon closed the connection before its answer was whole")
+        received += chunk
+        if len(received) > MAX_ANSWER:
+            raise ProtocolError(f"an answer of more than {MAX_ANSWER} bytes")
+    return bytes(received)
+
+
+def _decode_large(message: bytes) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for line in message.rstrip(b"\n").split(b"\n"):
+        fields.update(decode(line) if len(line) <= MAX_MESSAGE else _large_field(line))
+    return fields
+
+
+def _large_field(line: bytes) -> dict[str, str]:
+    from urllib.parse import unquote  # noqa: PLC0415  only tierctl, and only for large answers
+
+    key, _, value = line.decode("ascii").partition("=")
+    return {key: unquote(value)}

@@ -1,0 +1,189 @@
+"""The messages between rooms, typed once. On the wire they are JSON (msgspec); docs/protocol.md shows who sends what.
+
+Times are nanoseconds since the epoch, sizes bytes. Every list is bounded: a decoder of untrusted bytes uses these
+types as they are, and Meta does the checking.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tierwise.plans import Moves, Plan
+from tierwise.tiers import Tier, TierName
+
+NodeName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Token = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$")]
+"""What ties a submission to its plans: 16 hex digits; empty where a job came in without our hook."""
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Words = Annotated[str, Meta(max_length=512)]
+Directive = Annotated[str, Meta(max_length=128)]
+ShortTuple = Annotated[tuple[Words, ...], Meta(max_length=32)]
+
+
+class PlanKey(msgspec.Struct, frozen=True):
+    """A plan's key at an agent. Array tasks and het components have a job id, so a key, each."""
+
+    job_id: Count
+    token: Token = ""
+    restart: Count = 0
+
+    def __str__(self) -> str:
+        return f"{self.job_id}.{self.restart}"
+
+
+class PlanQuery(msgspec.Struct, frozen=True):
+    """Agent to service, before a job starts: what does this job get here? (`POST /v1/plans`)
+
+    `memory` is the job's memory on this node in bytes, 0 when not known yet. `tiers` is the node as the agent
+    sees it now, `evictable` what each tier can give (free, less what earlier plans still may grow into).
+    """
+
+    node: NodeName
+    key: PlanKey
+    uid: Count
+    directive: Directive
+    memory: Count
+    tiers: Annotated[tuple[Tier, ...], Meta(min_length=1, max_length=16)]
+    evictable: dict[TierName, Count]
+
+
+class PlanAnswer(msgspec.Struct, frozen=True):
+    """Service to agent. `plan` is None where the job is left to the kernel; `reason` then says why."""
+
+    key: PlanKey
+    directive: Directive
+    memory: Count
+    plan: Plan | None
+    reason: Words = ""
+    basis: Words = ""
+
+
+class DryRunQuery(msgspec.Struct, frozen=True):
+    """`tierctl plan --dry-run`: what would a job get on each node (`POST /v1/plans/dry-run`)? Changes nothing."""
+
+    directive: Directive
+    memory: Count
+    node: NodeName | None = None
+
+
+class DryRunPlan(msgspec.Struct, frozen=True):
+    """The plan on one node, and why it is so, a sentence each."""
+
+    node: NodeName
+    plan: Plan | None
+    reasons: ShortTuple
+
+
+class JobSample(msgspec.Struct, frozen=True):
+    """What a running job holds on a node now: anonymous and shared-memory bytes per tier, of its cgroup."""
+
+    key: PlanKey
+    uid: Count
+    plan: Plan | None
+    found: dict[TierName, Count]
+    agrees: bool | None
+    """Whether what was found is what the plan says (policy: verification); None: no plan, or nothing to compare."""
+    moves: Moves = Moves()
+    suspended: bool = False
+    directive: Directive = ""
+    reason: Words = ""
+    started: Count = 0
+
+
+class NodeSample(msgspec.Struct, frozen=True):
+    """A node's tiers and jobs now (`POST /v1/samples`; agents send one at start, at changes, and each 10 s)."""
+
+    node: NodeName
+    time: Count
+    version: Words
+    tiers: Annotated[tuple[Tier, ...], Meta(min_length=1, max_length=16)]
+    jobs: Annotated[tuple[JobSample, ...], Meta(max_length=4096)] = ()
+
+
+class TierUse(msgspec.Struct, frozen=True):
+    """One job's use of one tier: `byte_seconds` is the integral, `peak` the largest sample, `mean` over its life."""
+
+    byte_seconds: Count
+    peak: Count
+    mean: Count
+
+
+class UsePoint(msgspec.Struct, frozen=True):
+    """One point of a report's curve: seconds since the plan began, bytes per tier."""
+
+    at: float
+    found: dict[TierName, Count]
+
+
+class JobReport(msgspec.Struct, frozen=True):
+    """What one job did on one node (`POST /v1/reports`), sent once its plan has ended; safe to send twice.
+
+    `end` says how the agent learned it: the epilog, or the cgroup was gone. `gaps` counts seconds in which no agent
+    was watching (a restart); `whole` is false only if samples were lost beyond that.
+    """
+
+    node: NodeName
+    key: PlanKey
+    uid: Count
+    directive: Directive
+    memory: Count
+    plan: Plan | None
+    reason: Words
+    started: Count
+    ended: Count
+    end: Literal["epilog", "gone"]
+    tiers: dict[TierName, TierUse]
+    curve: Annotated[tuple[UsePoint, ...], Meta(max_length=512)]
+    peak: Count
+    moves: Moves
+    minor_faults: Count
+    major_faults: Count
+    agreed: float
+    """Share of the samples, after growth had stopped, in which what was found agreed with the plan (0 to 1)."""
+    gaps: float
+    whole: bool
+    oom_kills: Count = 0
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    """A node as the service knows it (`GET /v1/nodes`). `state` is `up`, or `silent` after three missed samples."""
+
+    sample: NodeSample
+    age: float
+    state: Literal["up", "silent"]
+
+
+class JobView(msgspec.Struct, frozen=True):
+    """A job as the service knows it (`GET /v1/jobs`, `/v1/jobs/ID`): its submission and what each node says."""
+
+    job_id: Count
+    token: Token
+    uid: Count
+    directive: Directive
+    state: Literal["submitted", "running", "ended"]
+    samples: dict[NodeName, JobSample] = {}
+    reports: tuple[JobReport, ...] = ()
+    notices: ShortTuple = ()
+
+
+class Health(msgspec.Struct, frozen=True):
+    """`GET /healthz`. `ok` is false when something is degraded; the service still answers what it can."""
+
+    ok: bool
+    version: str
+    database: str
+    spooled: Count
+    """Reports waiting on disk for the database."""
+    nodes_up: Count
+    nodes_silent: Count
+    problems: ShortTuple = ()
+
+
+class Mechanism(msgspec.Struct, frozen=True):
+    """One row of `tierctl doctor`: a kernel or Slurm mechanism, whether it is used, and why or why not."""
+
+    name: str
+    state: Literal["used", "fallback", "missing", "off"]
+    detail: str
+    advice: str = ""
