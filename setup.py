@@ -14,7 +14,6 @@ ROOMS = {
     "tierwise_policy": "policy",
     "tierwise_decision": "decision",
     "tierwise_node": "nodeagent",
-    "tierwise_slurm": "slurm_plugin",
     "tierwise_cli": "cli",
 }
 HERE = Path(__file__).parent

@@ -1,8 +1,8 @@
 """The line protocol that SPANK, Lua and the prolog speak on unix sockets (docs/protocol.md).
 
 A message is `key=value` lines, then an empty line. Keys are lower-case words, values are percent-encoded UTF-8
-(RFC 3986: everything but letters, digits and `-._~:,/@+` may be encoded, `%`, control characters and `=` … must be).
-Bounded: neither side parses anything deep.
+(RFC 3986: `%` and what is not printable ASCII must be encoded, anything may be). Bounded: neither side parses anything
+deep.
 """
 
 import re
@@ -27,10 +27,10 @@ def encode(fields: Mapping[str, str | int]) -> bytes:
     return "".join([*lines, "\n"]).encode()
 
 
-def decode(message: bytes) -> dict[str, str]:
-    """The fields of a message (with or without its closing empty line). Raises ProtocolError."""
-    if len(message) > MAX_MESSAGE:
-        raise ProtocolError(f"a message of {len(message)} bytes: at most {MAX_MESSAGE} are read")
+def decode(message: bytes, limit: int = MAX_MESSAGE) -> dict[str, str]:
+    """The fields of a message of at most `limit` bytes, its closing empty line or not. Raises ProtocolError."""
+    if len(message) > limit:
+        raise ProtocolError(f"a message of {len(message)} bytes: at most {limit} are read")
     try:
         lines = message.decode("ascii").rstrip("\n").split("\n")
     except UnicodeDecodeError:

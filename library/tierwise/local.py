@@ -5,10 +5,10 @@ import time
 from collections.abc import Mapping
 
 from tierwise.errors import ProtocolError, RefusedError, UnavailableError
-from tierwise.lines import MAX_MESSAGE, decode, encode
+from tierwise.lines import decode, encode
 
 MAX_ANSWER = 16 * 1024 * 1024
-"""tierctl reads large JSON from the agent; the agent, which is root, reads at most MAX_MESSAGE from anybody."""
+"""tierctl reads large JSON from the agent; the agent, which is root, reads at most lines.MAX_MESSAGE from anybody."""
 
 
 def ask(path: str, fields: Mapping[str, str | int], timeout: float = 2.0) -> dict[str, str]:
@@ -27,7 +27,7 @@ def ask(path: str, fields: Mapping[str, str | int], timeout: float = 2.0) -> dic
             raise UnavailableError(f"no answer from {path} within {timeout:g} s") from None
         except OSError as error:
             raise UnavailableError(f"could not ask {path}: {error.strerror or error}") from None
-    answer = decode(message) if len(message) <= MAX_MESSAGE else _decode_large(message)
+    answer = decode(message, MAX_ANSWER)
     if answer.get("status") in ("refused", "error"):
         raise RefusedError(answer.get("reason", "refused without a reason"))
     return answer
@@ -44,17 +44,3 @@ def _receive(peer: socket.socket, deadline: float) -> bytes:
         if len(received) > MAX_ANSWER:
             raise ProtocolError(f"an answer of more than {MAX_ANSWER} bytes")
     return bytes(received)
-
-
-def _decode_large(message: bytes) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for line in message.rstrip(b"\n").split(b"\n"):
-        fields.update(decode(line) if len(line) <= MAX_MESSAGE else _large_field(line))
-    return fields
-
-
-def _large_field(line: bytes) -> dict[str, str]:
-    from urllib.parse import unquote  # noqa: PLC0415  only tierctl, and only for large answers
-
-    key, _, value = line.decode("ascii").partition("=")
-    return {key: unquote(value)}
