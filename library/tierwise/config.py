@@ -6,7 +6,7 @@ does not exist the defaults below hold. A key that is not known is an error: a t
 
 import os
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,6 @@ from tierwise.errors import ConfigError
 DEFAULT_PATH = Path("/etc/tierwise/tierwise.toml")
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
-T = TypeVar("T")
 
 
 class TierConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,7 +30,7 @@ class TierConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The decision service. Empty `listen` switches TCP off; sockets are made 0666 and check peer uids."""
 
-    listen: str = "0.0.0.0:6830"  # noqa: S104  agents of every node report here, with MUNGE credentials
+    listen: str = "0.0.0.0:6830"
     socket: str = "/run/tierwise/decision.sock"
     hook_socket: str = "/run/tierwise/hook.sock"
     database: str = "sqlite:////var/lib/tierwise/tierwise.db"

@@ -25,11 +25,12 @@ class MemoryPolicy(msgspec.Struct, frozen=True):
 class Part(msgspec.Struct, frozen=True):
     """One class of a plan: `size` bytes, of them `tiers[t]` on tier t; `unplaced` fits nowhere.
 
-    sum(tiers.values()) + unplaced == size, always. `pinned` bytes, on the fastest tier used, are never moved down.
-    `prefault` says that who allocates this part should touch it at once.
+    sum(tiers.values()) + unplaced == size, always. `pinned` bytes, on the fastest tier, are never moved down.
+    `prefault` says that who allocates this part should touch it at once. Without a class it is what the job has
+    beyond the sizes that it named.
     """
 
-    memory_class: MemoryClass
+    memory_class: MemoryClass | None
     size: int
     tiers: dict[TierName, int]
     pinned: int = 0

@@ -19,7 +19,7 @@ def parse_size(text: str) -> int:
     if not significant:
         raise ValueError("a size must be more than zero")
     size = int(significant[:20]) * _SUFFIX[suffix]
-    if len(significant) > 19 or size > LARGEST:  # noqa: PLR2004  19 digits: no int() of a megabyte of digits
+    if len(significant) > 19 or size > LARGEST:
         raise ValueError("a size can't be more than 8 EiB")
     return size
 
