@@ -1,0 +1,1 @@
+"""The lab: a virtual cluster with real kernels, real tiers and a real Slurm, on any laptop."""

@@ -1,0 +1,89 @@
+"""Another release of Slurm beside the host's: its directory tree under an overlay, entered by chroot.
+
+The tree itself is never written: what the stack adds (users, mount points) goes into the overlay.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tierwise_lab import accounts
+from tierwise_lab.daemons import wait_until
+from tierwise_lab.layout import Layout
+
+
+def inside(layout: Layout) -> Path:
+    """Where the tree is mounted."""
+    return layout.top / "root"
+
+
+def enter_into(layout: Layout, tree: Path) -> None:
+    """Mount `tree` under an overlay, with /proc, /sys, /dev and the stack's own directory at its own path."""
+    root, overlay = inside(layout), layout.top / "overlay"
+    for folder in (root, overlay / "upper", overlay / "work"):
+        folder.mkdir(parents=True)
+    _mount(
+        "-t",
+        "overlay",
+        "tierwise-lab",
+        str(root),
+        "-o",
+        f"lowerdir={tree},upperdir={overlay}/upper,workdir={overlay}/work",
+    )
+    for kernel in ("/proc", "/sys", "/dev"):
+        _mount("--rbind", kernel, f"{root}{kernel}")
+        _mount("--make-rslave", f"{root}{kernel}")
+    here = root / layout.top.relative_to("/")
+    here.mkdir(parents=True)
+    _mount("--bind", str(layout.top), str(here))
+    accounts.add_to(root)
+
+
+def command(layout: Layout, user: str) -> list[str]:
+    """The prefix that runs a command inside as `user`, in that user's home where it has one."""
+    uid, gid = accounts.ids(user)
+    home = layout.home(user)
+    return [
+        "chroot",
+        f"--userspec={uid}:{gid}",
+        f"--groups={gid}",
+        str(inside(layout)),
+        "env",
+        f"--chdir={home if home.exists() else '/'}",
+    ]
+
+
+def leave(layout: Layout) -> None:
+    """Kill what still runs inside, then unmount everything below the stack's directory."""
+    root = inside(layout)
+    if root.exists():
+        wait_until(lambda: not _kill_inside(root), f"processes inside {root} to die", 10)
+    for point in sorted(_mounts_below(layout.top), key=len, reverse=True):
+        subprocess.run(["umount", "--lazy", point], check=True)
+
+
+def _kill_inside(root: Path) -> int:
+    found = 0
+    for proc in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(proc / "root") == str(root):
+                os.kill(int(proc.name), signal.SIGKILL)
+                found += 1
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def _mounts_below(top: Path) -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = line.split()[4]
+        if point.startswith(f"{top}/"):
+            yield point
+
+
+def _mount(*args: str) -> None:
+    subprocess.run(["mount", *args], check=True, capture_output=True, text=True)

@@ -1,0 +1,316 @@
+"""Slurm with Tierwise in it, started in one private directory without systemd, and stopped whatever happens.
+
+    with Stack() as stack:
+        job = stack.sbatch("#!/bin/sh\nsleep 1\n", "--tier=cap")
+        stack.wait(job, "COMPLETED")
+
+`python -m tierwise_lab.stack up|down|run` does the same for a person or a script. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from tierwise_lab import accounts, cgroups, chroot, munge, native, slurmconf, tierwise
+from tierwise_lab.commands import ALICE, Commands
+from tierwise_lab.daemons import Daemon, LabError, stop_by_pid_files, wait_until
+from tierwise_lab.layout import SLOTS, Layout, Slot, claim, try_claim
+from tierwise_lab.options import Node, StackOptions
+
+
+class Stack(Commands):
+    """One running Slurm. `start` and `stop` are also what `with` does; `daemons` names what it runs."""
+
+    def __init__(self, options: StackOptions | None = None) -> None:
+        self.options = options or StackOptions()
+        self.daemons: dict[str, Daemon] = {}
+        self.nodes: tuple[Node, ...] = ()
+        self._slot: Slot | None = None
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Stack:
+        try:
+            self.start_all()
+        except BaseException:
+            self.stop_all()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_all()
+
+    def start_all(self) -> None:
+        """Take a slot, write the configuration, start every daemon and wait until all nodes are idle."""
+        if os.geteuid() != 0:
+            raise LabError("the stack starts slurmd and an agent as root: run it as root")
+        accounts.ensure_users()
+        self._slot = claim()
+        if self._slot is None:
+            raise LabError("every slot of /var/lib/tierwise-lab is taken: `python -m tierwise_lab.stack down`")
+        atexit.register(self.stop_all)
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            if threading.current_thread() is threading.main_thread() and signal.getsignal(ending) == signal.SIG_DFL:
+                signal.signal(ending, end_with_cleanup)
+        tear_down(self.layout)
+        self._write()
+        self._start_daemons()
+
+    def stop_all(self) -> None:
+        """End the daemons and the jobs, remove cgroups, mounts and the directory. Harmless when repeated."""
+        atexit.unregister(self.stop_all)
+        if self._slot is None:
+            return
+        tear_down(self.layout)
+        for daemon in self.daemons.values():
+            daemon.stop()
+        self._slot.release()
+        self._slot = None
+
+    def keep(self) -> None:
+        """Let the stack outlive this process: `down` ends it."""
+        self.layout.kept.touch()
+        atexit.unregister(self.stop_all)
+        assert self._slot is not None
+        self._slot.release()
+        self._slot = None
+
+    @property
+    def layout(self) -> Layout:
+        if self._slot is None:
+            raise LabError("the stack is not running")
+        return self._slot.layout
+
+    # --- daemons ----------------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """Start one daemon (`slurmctld`, `slurmd-n1`, `decision`, `agent-n1`) and wait until it answers."""
+        self.daemons[name].start()
+        self._await(name)
+
+    def stop(self, name: str) -> None:
+        self.daemons[name].stop()
+
+    def kill9(self, name: str) -> None:
+        self.daemons[name].kill9()
+
+    def log(self, name: str) -> str:
+        """What a daemon has logged so far."""
+        return self.daemons[name].text()
+
+    # --- starting ---------------------------------------------------------------------------------------
+
+    @property
+    def local_nodes(self) -> tuple[Node, ...]:
+        """The nodes whose slurmd runs on this host."""
+        local = self.options.local
+        return tuple(node for node in self.nodes if local is None or node.name in local)
+
+    def _write(self) -> None:
+        slot, layout, options = self._slot, self.layout, self.options
+        assert slot is not None
+        self.nodes = options.cluster or native.nodes(options, slot.first_node, slot.port(1))
+        make_folders(layout, [node.name for node in self.local_nodes])
+        munge.install_key(layout.munge / "munge.key", options.munge_key)
+        host, address = options.controller_host or (native.short_hostname(), "127.0.0.1")
+        controller = slurmconf.Controller(host, address, slot.port(0))
+        layout.slurm_conf.write_text(slurmconf.slurm_conf(options, layout, controller, self.nodes))
+        (layout.etc / "cgroup.conf").write_text(slurmconf.cgroup_conf(options))
+        if options.slurm_root:
+            chroot.enter_into(layout, options.slurm_root)
+        if options.with_tierwise:
+            tierwise.install(options, layout, self.nodes)
+        self.daemons = self._describe()
+
+    def _describe(self) -> dict[str, Daemon]:
+        options, layout = self.options, self.layout
+        daemons = [self._daemon("munged", munge.command(layout.munge))]
+        if options.controller:
+            daemons.append(
+                self._daemon(
+                    "slurmctld",
+                    ["slurmctld", "-D", "-f", str(layout.slurm_conf)],
+                    user=accounts.SLURM_USER,
+                    own_log=True,
+                )
+            )
+        for node in self.local_nodes:
+            conf = layout.etc / node.name / "slurm.conf"
+            daemons.append(
+                self._daemon(
+                    f"slurmd-{node.name}",
+                    [
+                        "slurmd",
+                        "-D",
+                        "-N",
+                        node.name,
+                        "-f",
+                        str(conf if conf.exists() else layout.slurm_conf),
+                    ],
+                    own_log=True,
+                )
+            )
+        if options.with_tierwise and options.service and options.controller:
+            daemons.append(
+                self._daemon("decision", tierwise.decision_command(layout), user=accounts.SLURM_USER, inside=False)
+            )
+        if options.with_tierwise and options.agents:
+            daemons += [
+                self._daemon(f"agent-{node.name}", tierwise.agent_command(layout, node.name), inside=False)
+                for node in self.local_nodes
+            ]
+        return {daemon.name: daemon for daemon in daemons}
+
+    def _daemon(
+        self, name: str, argv: list[str], user: str = "root", own_log: bool = False, inside: bool = True
+    ) -> Daemon:
+        """`own_log`: it writes log/NAME.log itself; `inside`: it belongs to slurm_root, where there is one."""
+        layout = self.layout
+        return Daemon(
+            name,
+            [*(self.entrance(user) if inside else []), *argv],
+            layout.pids / name,
+            layout.log / f"{name}.log",
+            output=layout.log / f"{name}.err" if own_log else None,
+            env=self.environment(user),
+            user="root" if inside and self.options.slurm_root else user,
+        )
+
+    def _start_daemons(self) -> None:
+        """Slurm first and ours beside it: nothing of ours may be needed for nodes to come up."""
+        self.daemons["munged"].start()
+        wait_until(self.layout.munge_socket.exists, "munged's socket", 5)
+        for name, daemon in self.daemons.items():
+            if name != "munged":
+                daemon.start()
+        for name in self.daemons:
+            self._await(name)
+        if self.options.controller:
+            names = {node.name for node in self.local_nodes}
+            wait_until(
+                lambda: all(self.node_states().get(name) == "idle" for name in names),
+                f"nodes {sorted(names)} to become idle (logs in {self.layout.log})",
+                30,
+            )
+
+    def _await(self, name: str) -> None:
+        """Wait until the daemon does its work: it answers, or its socket listens."""
+        daemon = self.daemons[name]
+        if name == "slurmctld":
+            ready = self._controller_answers
+        elif name == "decision":
+            ready = self.layout.decision_socket.is_socket
+        elif name.startswith("agent-"):
+            ready = self.layout.agent_socket(name.removeprefix("agent-")).is_socket
+        else:
+            return
+
+        def ready_or_dead() -> bool:
+            if not daemon.running():
+                raise LabError(f"{name} ended at its start: {daemon.text()[-2000:]}")
+            return ready()
+
+        wait_until(ready_or_dead, f"{name} to answer (see {daemon.log})", 20)
+
+    def _controller_answers(self) -> bool:
+        return "is UP" in self.run(["scontrol", "ping"], user="root").stdout
+
+
+def make_folders(layout: Layout, nodes: Sequence[str]) -> None:
+    """Create the directory tree: root's, but for what slurmctld, the service and the job users write."""
+    slurm = accounts.ids(accounts.SLURM_USER)
+    for folder in (layout.top, layout.etc, layout.pids, layout.munge, layout.spool):
+        folder.mkdir(mode=0o755)
+    for folder in (layout.run, layout.state, layout.service):
+        folder.mkdir(mode=0o755)
+        os.chown(folder, *slurm)
+    layout.log.mkdir(mode=0o755)
+    os.chown(layout.log, *slurm)
+    layout.home("root").mkdir(mode=0o700, parents=True)
+    for user in accounts.JOB_USERS:
+        layout.home(user).mkdir(mode=0o700)
+        os.chown(layout.home(user), *accounts.ids(user))
+    for node in nodes:
+        (layout.spool / node).mkdir(mode=0o755)
+    layout.nodes.write_text("\n".join(nodes))
+
+
+def tear_down(layout: Layout) -> None:
+    """End what pid files name, then whatever is left in the nodes' cgroups, mounts and files of a stack."""
+    if not layout.top.exists():
+        return
+    if layout.pids.exists():
+        munged = layout.pids / "munged"
+        stop_by_pid_files([path for path in layout.pids.iterdir() if path != munged])
+        stop_by_pid_files([munged])
+    if layout.nodes.exists():
+        for node in layout.nodes.read_text().split():
+            cgroups.remove(node)
+    chroot.leave(layout)
+    shutil.rmtree(layout.top)
+
+
+def end_with_cleanup(number: int, frame: FrameType | None) -> None:
+    """A signal handler: leave through SystemExit, so that `with` and atexit stop the stack."""
+    raise SystemExit(128 + number)
+
+
+def down() -> list[Path]:
+    """Tear down every stack whose starter is gone, kept or not; returns their directories."""
+    ended = []
+    for number in range(SLOTS):
+        slot = try_claim(number)
+        if slot is not None:
+            if slot.layout.top.exists():
+                tear_down(slot.layout)
+                ended.append(slot.layout.top)
+            slot.release()
+    return ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """up: start and leave running; down: end what was left; run: start, run a command as a job user, stop."""
+    parser = argparse.ArgumentParser(prog="python -m tierwise_lab.stack", description=main.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("up", "run"):
+        command = commands.add_parser(name)
+        command.add_argument("--nodes", type=int, default=4, help="how many virtual nodes (4)")
+        command.add_argument("--plain", action="store_true", help="Slurm without Tierwise")
+        command.add_argument("--whole-host", action="store_true", help="one node, named as this host")
+        if name == "run":
+            command.add_argument("--user", default=ALICE)
+            command.add_argument("argv", nargs="+", metavar="CMD")
+    commands.add_parser("down")
+    asked = parser.parse_args(arguments)
+    if asked.command == "down":
+        print(*down(), sep="\n")
+        return 0
+    options = StackOptions(
+        nodes=asked.nodes,
+        with_tierwise=not asked.plain,
+        cluster=(native.this_host(),) if asked.whole_host else None,
+    )
+    with Stack(options) as stack:
+        if asked.command == "run":
+            return stack.attach(asked.argv, asked.user)
+        print(f"export SLURM_CONF={stack.layout.slurm_conf} TIERWISE_CONFIG={stack.layout.config}")
+        stack.keep()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except LabError as error:
+        sys.exit(f"tierwise_lab.stack: {error}")
