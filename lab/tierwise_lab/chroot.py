@@ -41,6 +41,7 @@ def enter_into(layout: Layout, tree: Path) -> None:
     here.mkdir(parents=True)
     _mount("--bind", str(layout.top), str(here))
     accounts.add_to(root)
+    (root / "etc" / "hosts").write_bytes(Path("/etc/hosts").read_bytes())
 
 
 def command(layout: Layout, user: str) -> list[str]:
@@ -73,8 +74,8 @@ def _kill_inside(root: Path) -> int:
             if os.readlink(proc / "root") == str(root):
                 os.kill(int(proc.name), signal.SIGKILL)
                 found += 1
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # gone meanwhile; or the machine's own init, which even root may not look into
     return found
 
 
