@@ -1,28 +1,48 @@
-# The commands a person needs; `make help` lists them.
+# The commands a person needs; `make help` lists them. `make demo` and `make test` do all the set-up themselves.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv lint typecheck spank clean
+.PHONY: help demo test setup venv lint typecheck ctest pytest guest-test spank clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
 
+demo: setup venv  ## A virtual node with three memory tiers runs five jobs: plan beside reality
+	lab/lab demo
+
+test: setup venv lint typecheck ctest pytest guest-test  ## Every check and every test (about 20 minutes)
+
+setup:  ## The Debian packages that the lab and the tests need (asks apt only for what is missing)
+	@lab/setup
+
 venv: $(VENV)/.ready  ## The virtual environment with everything for development
 
-$(VENV)/.ready: setup.py csrc/pages/*.py csrc/pages/*.c csrc/pages/*.h
+$(VENV)/.ready: setup.py $(wildcard csrc/pages/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -e .[dev]
 	@touch $@
 
 lint: venv  ## ruff over everything
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check --output-format concise .
+	$(BIN)/ruff format --check .
 
 typecheck: venv  ## mypy --strict over every room
-	$(BIN)/mypy
+	$(BIN)/mypy library/tierwise policy/tierwise_policy decision/tierwise_decision \
+	  nodeagent/tierwise_node cli/tierwise_cli lab/tierwise_lab
+
+ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sanitizers
+	$(MAKE) -C csrc/pages test
+	$(MAKE) -C csrc/spank test
+
+pytest: venv spank  ## Every test that runs on this machine, Slurm's included
+	$(BIN)/pytest tests --ignore tests/guest
+
+guest-test: venv spank  ## Every test that needs memory tiers, inside a virtual node
+	lab/lab test tests/guest
 
 spank:  ## The SPANK plugin against the installed Slurm headers
-	$(MAKE) -C csrc/spank
+	@$(MAKE) -s -C csrc/spank
 
 clean:  ## Everything that was built here
 	rm -rf build dist *.egg-info $(VENV)
