@@ -144,4 +144,4 @@ class Commands:
 
 def fields(line: str) -> dict[str, str]:
     """The key=value pairs of one line of `scontrol -o`; a value may hold blanks (Comment=…)."""
-    return dict(re.findall(r"([A-Za-z][\w/:]*)=(.*?)(?= [A-Za-z][\w/:]*=|\s*$)", line))
+    return dict(re.findall(r"([A-Z][\w/:]*)=(.*?)(?= [A-Z][\w/:]*=|\s*$)", line))
