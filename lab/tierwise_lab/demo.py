@@ -1,0 +1,196 @@
+"""`make demo`: five jobs on one node with several memory tiers, the plan of each beside what the kernel says.
+
+Reality is read here, from /proc/PID/numa_maps of the jobs' own processes, not from Tierwise. Writes demo.json into the
+folder that it is given. The exit code is 0 only when every job with a plan agrees with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from tierwise.messages import JobView, NodeView
+from tierwise.plans import Plan
+from tierwise.tiers import Tier
+from tierwise.units import format_size
+from tierwise_lab import native
+from tierwise_lab.daemons import LabError
+from tierwise_lab.numa_maps import anonymous_bytes
+from tierwise_lab.options import StackOptions
+from tierwise_lab.stack import Stack
+from tierwise_policy.placement import agrees, targets
+
+T = TypeVar("T")
+HELD_MIB = 300
+MEMORY_MIB = 400
+PATIENCE_S = 90.0
+HOLD = Path(__file__).with_name("hold.py")
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoJob:
+    """One submission: its directive (empty: none) and how its program uses its memory."""
+
+    directive: str
+    manner: str
+
+
+JOBS = (
+    DemoJob("lat", "random"),
+    DemoJob("bw", "stream"),
+    DemoJob("cap", "keep"),
+    DemoJob("lat:64M,cap", "keep"),
+    DemoJob("", "random"),
+)
+
+
+class Outcome(msgspec.Struct):
+    """What demo.json says of one job; bytes per tier. `agrees` is None for the job without a plan."""
+
+    job_id: int
+    directive: str
+    planned: dict[str, int]
+    found: dict[str, int]
+    agrees: bool | None
+    note: str
+    settled_s: float
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Argument: the folder for demo.json."""
+    console = Console(width=100, highlight=False)
+    started = time.monotonic()
+    node = dataclasses.replace(native.this_host(), cpus=len(JOBS) + 1)
+    options = StackOptions(cluster=(node,), extra_slurm_conf=("SlurmdParameters=config_overrides",))
+    with Stack(options) as stack:
+        tiers = ask(stack, list[NodeView], "nodes")[0].sample.tiers
+        console.print(f"[bold]Slurm and Tierwise run[/] ({time.monotonic() - started:.0f} s); this node has:")
+        console.print(tier_table(tiers))
+        jobs = [(job, submit(stack, job)) for job in JOBS]
+        for job, job_id in jobs:
+            directive = f"--tier={job.directive} " if job.directive else ""
+            console.print(f"sbatch {directive}--mem={MEMORY_MIB}M hold {HELD_MIB} MiB → job {job_id}")
+        outcomes = [settle(stack, console, tiers, job, job_id) for job, job_id in jobs]
+        console.print(outcome_table(tiers, outcomes))
+        stack.attach(["tierctl", "status"], user="root")
+        for outcome in outcomes:
+            stack.run(["scancel", str(outcome.job_id)], user="root")
+    Path(arguments[0], "demo.json").write_bytes(msgspec.json.format(msgspec.json.encode(outcomes)))
+    console.print(f"{time.monotonic() - started:.0f} s in all")
+    return 0 if all(outcome.agrees is not False for outcome in outcomes) else 1
+
+
+def submit(stack: Stack, job: DemoJob) -> int:
+    """Submit one job as an ordinary user; returns its id."""
+    program = stack.layout.home("tierwise-alice") / "hold.py"  # the source tree may be root's alone
+    program.write_text(HOLD.read_text())
+    script = f"#!/bin/sh\nexec {sys.executable} -I {program} {HELD_MIB} {job.manner}\n"
+    directive = [f"--tier={job.directive}"] if job.directive else []
+    return stack.sbatch(script, *directive, f"--mem={MEMORY_MIB}M", "--cpus-per-task=1", f"--job-name={job.manner}")
+
+
+def settle(stack: Stack, console: Console, tiers: Sequence[Tier], job: DemoJob, job_id: int) -> Outcome:
+    """Wait until the job holds its memory and its pages are where the plan says, or patience ends."""
+    order = [tier.name for tier in tiers]
+    stack.wait(job_id, "RUNNING", timeout=PATIENCE_S)
+
+    def pages() -> dict[str, int]:
+        return found_on(tiers, anonymous_bytes(job_marker=f"SLURM_JOB_ID={job_id}"))
+
+    until(lambda: sum(pages().values()) >= HELD_MIB << 20, f"job {job_id} to hold {HELD_MIB} MiB")
+    held = time.monotonic()
+    plan, note = planned(stack, job_id, bool(job.directive))
+    if plan is not None:
+        excess = sum(max(pages()[tier] - size, 0) for tier, size in targets(plan, pages(), order).items())
+        if excess > sum(pages().values()) / 20:
+            console.print(f"job {job_id}: {format_size(excess)} are not where the plan says yet: the agent moves them")
+        try:
+            until(lambda: agrees(plan, pages(), order) is True, f"job {job_id} to agree with its plan")
+        except LabError as error:
+            note = str(error)
+    found = pages()
+    wanted = targets(plan, found, order) if plan else {}
+    if plan and not note:
+        note = f"agreed after {time.monotonic() - held:.1f} s"
+    return Outcome(job_id, job.directive, wanted, found, agrees(plan, found, order), note, time.monotonic() - held)
+
+
+def planned(stack: Stack, job_id: int, expected: bool) -> tuple[Plan | None, str]:
+    """The job's plan and, where it has none, the reason that Tierwise gives."""
+
+    def samples() -> bool:
+        view = ask(stack, JobView, "job", str(job_id))
+        return any(sample.plan is not None or not expected for sample in view.samples.values())
+
+    until(samples, f"tierctl to show the plan of job {job_id}")
+    view = ask(stack, JobView, "job", str(job_id))
+    sample = next(iter(view.samples.values()))
+    return sample.plan, sample.reason
+
+
+def ask(stack: Stack, kind: type[T], *command: str) -> T:
+    """What `tierctl COMMAND --json` prints, as the message that it is."""
+    done = stack.run(["tierctl", *command, "--json"], user="root")
+    if done.returncode != 0:
+        raise LabError(f"tierctl {' '.join(command)} --json: exit {done.returncode}: {done.stderr.strip()}")
+    return msgspec.json.decode(done.stdout, type=kind)
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition; LabError after PATIENCE_S seconds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise LabError(f"waited {PATIENCE_S:.0f} s for {what}")
+        time.sleep(0.5)
+
+
+def found_on(tiers: Sequence[Tier], per_node: dict[int, int]) -> dict[str, int]:
+    """Bytes per tier, from bytes per NUMA node."""
+    return {tier.name: sum(per_node.get(node, 0) for node in tier.numa_nodes) for tier in tiers}
+
+
+def tier_table(tiers: Sequence[Tier]) -> Table:
+    """The node's tiers, fastest first."""
+    table = Table("tier", "NUMA nodes", "capacity", "latency", "bandwidth", "known from", box=None, padding=(0, 2))
+    for tier in tiers:
+        table.add_row(
+            tier.name,
+            ",".join(map(str, tier.numa_nodes)),
+            format_size(tier.capacity),
+            f"{tier.latency_ns} ns",
+            f"{tier.bandwidth / 1e9:.0f} GB/s",
+            tier.source,
+        )
+    return table
+
+
+def outcome_table(tiers: Sequence[Tier], outcomes: Sequence[Outcome]) -> Table:
+    """Plan beside reality: on each tier `found / planned`, in MiB of anonymous pages."""
+    table = Table(title="found / planned, MiB of anonymous pages (numa_maps)", title_justify="left")
+    for heading in ("job", "--tier", *(tier.name for tier in tiers)):
+        table.add_column(heading, justify="left" if heading == "--tier" else "right")
+    table.add_column("agrees")
+    table.add_column("")
+    words = {True: "[green]yes[/]", False: "[red]no[/]", None: "–"}
+    for one in outcomes:
+        cells = [
+            f"{one.found[tier.name] >> 20} / {one.planned[tier.name] >> 20 if one.planned else '–'}" for tier in tiers
+        ]
+        table.add_row(str(one.job_id), one.directive or "(none)", *cells, words[one.agrees], one.note)
+    return table
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except LabError as error:
+        sys.exit(f"demo: {error}")
