@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tierwise_lab.options import Node, StackOptions
 
 BIN = Path(sys.executable).parent  # where tierwise-decision and tierwise-agent are, too
 SLURMD_PORT = 6818
+SYSTEM_MIB = 200
 
 
 def short_hostname() -> str:
@@ -38,11 +41,11 @@ def nodes(options: StackOptions, first: int, port: int) -> tuple[Node, ...]:
     )
 
 
-def this_host(address: str = "127.0.0.1", headroom_mib: int = 200) -> Node:
-    """This whole machine as one node named by its host name, but for what the system itself needs."""
+def this_host(name: str | None = None, address: str = "127.0.0.1") -> Node:
+    """This whole machine, but for what the system itself needs, as one node; by default named as it is."""
     tiers = tiers_mib()
-    tiers["dram"] = max(1, tiers["dram"] - headroom_mib)
-    name = short_hostname()
+    tiers["dram"] = max(1, tiers["dram"] - SYSTEM_MIB)
+    name = name or short_hostname()
     return Node(
         name=name,
         host=name,
@@ -51,6 +54,24 @@ def this_host(address: str = "127.0.0.1", headroom_mib: int = 200) -> Node:
         cpus=os.cpu_count() or 1,
         memory_mib=sum(tiers.values()),
         tiers_mib=tiers,
+    )
+
+
+def hosts(text: str) -> dict[str, str]:
+    """Parse NAME=ADDRESS,NAME=ADDRESS,…"""
+    return dict(item.split("=", 1) for item in text.split(","))
+
+
+def cluster(options: StackOptions, addresses: Mapping[str, str], munge_key: Path | None) -> StackOptions:
+    """The part of a cluster of hosts like this one that runs here; on the first of them slurmctld, too."""
+    first, here = next(iter(addresses.items())), short_hostname()
+    return replace(
+        options,
+        cluster=tuple(this_host(name, address) for name, address in addresses.items()),
+        local=(here,),
+        controller=here == first[0],
+        controller_host=first,
+        munge_key=munge_key,
     )
 
 

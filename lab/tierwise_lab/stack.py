@@ -287,7 +287,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name)
         command.add_argument("--nodes", type=int, default=4, help="how many virtual nodes (4)")
         command.add_argument("--plain", action="store_true", help="Slurm without Tierwise")
-        command.add_argument("--whole-host", action="store_true", help="one node, named as this host")
+        command.add_argument(
+            "--hosts",
+            type=native.hosts,
+            help="one node a host, named like it: NAME=ADDRESS,… of hosts like this one; the first has slurmctld",
+        )
+        command.add_argument("--munge-key", type=Path, help="the key that these hosts share")
         if name == "run":
             command.add_argument("--user", default=ALICE)
             command.add_argument("argv", nargs="+", metavar="CMD")
@@ -296,11 +301,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.command == "down":
         print(*down(), sep="\n")
         return 0
-    options = StackOptions(
-        nodes=asked.nodes,
-        with_tierwise=not asked.plain,
-        cluster=(native.this_host(),) if asked.whole_host else None,
-    )
+    options = StackOptions(nodes=asked.nodes, with_tierwise=not asked.plain)
+    if asked.hosts:
+        options = native.cluster(options, asked.hosts, asked.munge_key)
     with Stack(options) as stack:
         if asked.command == "run":
             return stack.attach(asked.argv, asked.user)

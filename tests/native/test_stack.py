@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tierwise_lab import cgroups
 from tierwise_lab.commands import ALICE, BOB, fields
 from tierwise_lab.daemons import wait_until
@@ -116,8 +117,8 @@ def test_up_outlives_its_starter_until_down() -> None:
 
     exports = stack_command("up", "--plain", "--nodes", "1")
     conf = exports.partition("SLURM_CONF=")[2].split()[0]
-    ping = ["scontrol", "ping"]
-    assert "UP" in subprocess.run(ping, env={**os.environ, "SLURM_CONF": conf}, text=True, stdout=-1).stdout
+    ping = subprocess.check_output(["scontrol", "ping"], env={**os.environ, "SLURM_CONF": conf}, text=True)
+    assert "UP" in ping
     assert str(Path(conf).parents[1]) in stack_command("down")
     wait_until(lambda: not Path(conf).exists(), "the kept stack to be gone", 5)
 
