@@ -1,0 +1,101 @@
+--- Tierwise's part of job_submit.lua (docs/protocol.md, *submit*). A site's own script calls it:
+--
+--    package.path = "/usr/share/tierwise/?.lua;" .. package.path
+--    local found, tierwise = pcall(require, "tierwise")
+--    … in slurm_job_submit:  return found and tierwise.submit(job_desc, part_list, submit_uid) or slurm.SUCCESS
+--    … in slurm_job_modify:  return found and tierwise.modify(job_desc, job_rec, part_list, submit_uid) or slurm.SUCCESS
+--
+-- Whatever goes wrong in here, the job goes in as its user wrote it: each body runs in pcall, since Slurm 26.05 rejects
+-- a job whose hook raises an error. For Lua 5.1 to 5.4.
+
+local answer = require("tierwise_hook.answer")
+local comment = require("tierwise_hook.comment")
+local request = require("tierwise_hook.request")
+local service = require("tierwise_hook.service")
+local slurmconf = require("tierwise_hook.slurmconf")
+
+local tierwise = {}
+
+local LOG_EVERY_S = 60
+
+local settings = {
+   socket = "/run/tierwise/hook.sock", -- the service's `hook_socket`
+   budget_ms = 200,                    -- over connecting, asking and waiting
+   slurm_conf = os.getenv("SLURM_CONF") or "/etc/slurm/slurm.conf", -- slurmctld sets SLURM_CONF itself
+}
+local unchanged, logged = 0, nil
+
+--- Replaces some of the settings: `socket`, `budget_ms`, `slurm_conf`.
+function tierwise.setup(changes)
+   for key, value in pairs(changes) do
+      if type(value) == type(settings[key]) then
+         settings[key] = value
+      else
+         slurm.log_error("%s", "tierwise.setup: no such setting, or not of its type: " .. tostring(key))
+      end
+   end
+end
+
+--- Counts a job that went in as if we were not installed, and says so at most once a minute.
+local function failed_open(why)
+   unchanged = unchanged + 1
+   local now = os.time()
+   if not logged or math.abs(now - logged) >= LOG_EVERY_S then
+      logged = now
+      slurm.log_error("%s", ("tierwise: %d submissions went in unchanged since slurmctld loaded the hook; the last: %s")
+         :format(unchanged, why:sub(1, 512)))
+   end
+end
+
+local function submit(job, part_list)
+   if job.comment and job.comment:find("tierwise=", 1, true) then
+      job.comment = comment.strip(job.comment)
+   end
+   local conf = slurmconf.current(settings.slurm_conf)
+   local described, why = request.describe(job, part_list, conf)
+   if not described then
+      return nil, why
+   end
+   local fields
+   fields, why = service.ask(settings.socket, settings.budget_ms / 1000, request.fields(job, described))
+   if not fields then
+      return nil, why
+   end
+   local writes
+   writes, why = answer.check(fields, job, described, conf)
+   if writes and not writes.refuse then
+      answer.write(writes, job)
+   end
+   return writes, why
+end
+
+--- Plans a submission. slurm.ERROR only where the directive asks for more than the job's own --mem.
+function tierwise.submit(job_desc, part_list, submit_uid)
+   local ran, writes, why = pcall(submit, job_desc, part_list)
+   if not ran or not writes then
+      failed_open(tostring(why or writes))
+      return slurm.SUCCESS
+   end
+   local text = writes.refuse or writes.notice
+   if text then
+      slurm.log_user("%s", "tierwise: " .. text)
+   end
+   return writes.refuse and slurm.ERROR or slurm.SUCCESS
+end
+
+--- Keeps the plan's token when somebody changes the comment of a job.
+function tierwise.modify(job_desc, job_rec, part_list, submit_uid)
+   local ran, why = pcall(function()
+      local changed = job_desc.comment
+      if changed then
+         local token = comment.token(job_rec.comment or "")
+         job_desc.comment = token and comment.append(changed, token) or comment.strip(changed)
+      end
+   end)
+   if not ran then
+      failed_open(tostring(why))
+   end
+   return slurm.SUCCESS
+end
+
+return tierwise

@@ -1,0 +1,108 @@
+--- Asking the decision service within one budget, and leaving it alone for a while when it does not answer.
+--
+-- slurmctld holds locks while we wait, and calls are serial: what one submission waits, every srun and sinfo waits.
+
+local lines = require("tierwise_hook.lines")
+
+local service = {}
+
+local MAX_ANSWER = 64 * 1024
+local MISSES = 3       -- in a row, before the service is left alone
+local QUIET_S = 30     -- for so long; then one submission probes
+local RETRY_SHARE = 8  -- after a miss a try gets this part of the budget, until an answer comes
+
+local misses, quiet_until = 0, 0
+local pool, used = "", 0
+
+--- 16 bytes that nobody can foretell, as hex; /dev/urandom is read once for 128 of them.
+local function nonce()
+   if used + 16 > #pool then
+      local source = assert(io.open("/dev/urandom", "rb"))
+      pool, used = source:read(2048), 0
+      source:close()
+   end
+   used = used + 16
+   return (pool:sub(used - 15, used):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+end
+
+--- Bounds each wait and their sum: lua-socket takes the smaller of the two.
+local function limit(socket, seconds)
+   socket:settimeout(seconds)
+   socket:settimeout(seconds, "t")
+end
+
+--- Reads until the empty line. `remaining` gives the seconds left, or raises.
+local function receive(socket, remaining)
+   local answer = ""
+   while answer:sub(-2) ~= "\n\n" do
+      -- Waits for one byte, then takes what has come: receive("*l") would read a line without end.
+      limit(socket, remaining())
+      local first = assert(socket:receive(1))
+      socket:settimeout(0)
+      local whole, _, part = socket:receive(8191)
+      answer = answer .. first .. (whole or part)
+      assert(#answer <= MAX_ANSWER, "its answer has no end")
+   end
+   return answer
+end
+
+local function exchange(socket, path, budget, clock, message)
+   local deadline = clock() + budget
+   local function remaining()
+      local left = deadline - clock()
+      assert(left > 0, "timeout")
+      return left
+   end
+   limit(socket, budget)
+   assert(socket:connect(path))
+   limit(socket, remaining())
+   assert(socket:send(message))
+   return receive(socket, remaining)
+end
+
+--- The module that talks to unix sockets, and a clock. lua-socket before 3.0 gave the constructor itself.
+local function library()
+   local unix = require("socket.unix")
+   return type(unix) == "table" and unix.stream or unix, require("socket.core").gettime
+end
+
+local function miss(now)
+   misses = misses + 1
+   if misses >= MISSES then
+      quiet_until = now + QUIET_S
+   end
+end
+
+--- The fields of the service's answer to `request` (an array of pairs), or nil and why there is none.
+-- @param path of the hook socket  @param budget in seconds over connect, send and receive
+function service.ask(path, budget, request)
+   local loaded, stream, clock = pcall(library)
+   if not loaded then
+      return nil, "lua-socket is not installed for this Lua: " .. tostring(stream)
+   end
+   local now = clock()
+   if now < quiet_until and quiet_until - now <= QUIET_S then
+      return nil, "the decision service is left alone after " .. misses .. " misses"
+   end
+   local sent = nonce()
+   table.insert(request, 1, { "nonce", sent })
+   table.insert(request, 1, { "op", "submit" })
+   local message = lines.encode(request)
+   local socket = assert(stream())
+   local came, answer = pcall(exchange, socket, path, misses > 0 and budget / RETRY_SHARE or budget, clock, message)
+   socket:close()
+   if not came then
+      miss(clock())
+      return nil, "no answer from " .. path .. ": " .. tostring(answer)
+   end
+   misses, quiet_until = 0, 0
+   local fields = lines.decode(answer)
+   if not fields then
+      return nil, "the answer is not a message of ours"
+   elseif fields.nonce ~= sent then
+      return nil, "the answer is not for this submission"
+   end
+   return fields
+end
+
+return service
