@@ -1,0 +1,33 @@
+"""Builds `tierwise_node._pages` (cffi, API mode): called by setup.py, from the repository's root."""
+
+from cffi import FFI
+
+ROOM = "csrc/pages"
+
+ffibuilder = FFI()
+ffibuilder.cdef(
+    """
+    #define PAGES_MAX_NODES 64
+    struct pages_moves {
+        uint64_t asked, landed, refused, bounced;
+        uint64_t shared, busy, no_memory, gone, other, examined;
+    };
+    int pages_count(int pid, uint64_t *bytes);
+    int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t limit, uint64_t *cursor,
+                   struct pages_moves *moves);
+    int pages_probe(int node, int budget_ms, uint64_t *latency_ps, uint64_t *bandwidth);
+    int pages_try_policy(int mode, uint64_t nodes);
+    """
+)
+ffibuilder.set_source(
+    "tierwise_node._pages",
+    '#include "pages.h"',
+    sources=[f"{ROOM}/{name}.c" for name in ("maps", "walk", "pages", "probe")],
+    depends=[f"{ROOM}/pages.h", f"{ROOM}/walk.h"],
+    include_dirs=[ROOM],
+    extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra"],
+    py_limited_api=True,
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

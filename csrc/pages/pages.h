@@ -1,0 +1,53 @@
+/* The page engine: finds a process's movable pages on some NUMA nodes and moves them to others, verified.
+ *
+ * Every function returns 0 or a negative errno; what became of the pages is in the result. A process that ends
+ * meanwhile is -ESRCH with a result that holds for what was done before.
+ */
+#ifndef TIERWISE_PAGES_H
+#define TIERWISE_PAGES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGES_MAX_NODES 64 /* node ids below this; a set of nodes is a bit mask */
+#define PAGES_BATCH 2048   /* pages per move_pages(2) call */
+
+/* A verified move, in base pages: asked = landed + refused + bounced. A page is refused when the kernel said so (why
+ * is counted below it) and bounced when the kernel took it and it is not on a target node afterwards. */
+struct pages_moves {
+    uint64_t asked, landed, refused, bounced;
+    uint64_t shared;    /* EACCES: others map the page too */
+    uint64_t busy;      /* EBUSY, or a migration that failed: pinned, under I/O */
+    uint64_t no_memory; /* ENOMEM: no target node has room */
+    uint64_t gone;      /* ENOENT, EFAULT: unmapped meanwhile */
+    uint64_t other;
+    uint64_t examined; /* present pages looked at */
+};
+
+/* Memory ranges whose pages may be moved: private anonymous memory and shared memory, not files. */
+struct pages_range {
+    uint64_t start, end;
+    int shared; /* shmem: every present page counts; else only its anonymous pages */
+};
+
+/* The movable ranges of a process in `text`, which is the content of /proc/PID/maps. Returns how many were found,
+ * of which at most `room` are stored. */
+size_t pages_parse_maps(const char *text, struct pages_range *ranges, size_t room);
+
+/* Bytes per node (`bytes[node]`) of the movable pages of `pid`. */
+int pages_count(int pid, uint64_t bytes[PAGES_MAX_NODES]);
+
+/* Moves at most `limit` bytes of `pid` from the nodes of `sources` to the `n` nodes of `targets`, of which the next is
+ * taken when one is full. Begins at address `*cursor` and leaves there where to go on: 0 when the end was reached. */
+int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t limit, uint64_t *cursor,
+               struct pages_moves *moves);
+
+/* Measures memory of one node from this CPU within about `budget_ms`: idle read latency in picoseconds and read
+ * bandwidth of one thread in bytes per second. -EXDEV: the kernel gave memory of another node. */
+int pages_probe(int node, int budget_ms, uint64_t *latency_ps, uint64_t *bandwidth);
+
+/* Whether the kernel takes a memory policy (set_mempolicy(2) mode with flags) over `nodes`: tried on the calling
+ * thread, which has its default policy again afterwards. */
+int pages_try_policy(int mode, uint64_t nodes);
+
+#endif
