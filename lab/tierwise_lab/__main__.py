@@ -1,0 +1,3 @@
+from tierwise_lab.cli import main
+
+main()
