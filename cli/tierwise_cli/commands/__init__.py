@@ -1,0 +1,1 @@
+"""tierctl's commands, one a file: ask, then show."""

@@ -1,0 +1,61 @@
+"""`tierctl status` and `tierctl nodes`: what the tiers hold, and what they are."""
+
+from collections.abc import Sequence
+
+import click
+
+from tierwise.errors import TierwiseError, UnavailableError
+from tierwise.messages import NodeView
+from tierwise_cli import asking
+from tierwise_cli.settings import Settings, common_options, remark, settings_of
+from tierwise_cli.show.nodes import nodes as nodes_picture
+from tierwise_cli.show.status import status as status_picture
+
+
+@click.command()
+@common_options
+@click.option("--node", "names", multiple=True, metavar="NAME", help="Only this node; may be repeated.")
+@click.pass_context
+def status(context: click.Context, names: tuple[str, ...]) -> None:
+    """How full every tier of every node is, and of which jobs.
+
+    \b
+    Each tier is one bar: a colour for each job, then what is in use otherwise,
+    then what is free. Other users' jobs are shown to admins only.
+
+    \b
+      tierctl status
+      tierctl status --node n1 --json
+    """
+    settings = settings_of(context)
+    views = _views(settings, names)
+    settings.show(views, lambda: status_picture(views))
+
+
+@click.command()
+@common_options
+@click.option("--node", "names", multiple=True, metavar="NAME", help="Only this node; may be repeated.")
+@click.pass_context
+def nodes(context: click.Context, names: tuple[str, ...]) -> None:
+    """What each node is made of: tiers, NUMA nodes, latencies, bandwidths.
+
+    \b
+      tierctl nodes
+    """
+    settings = settings_of(context)
+    views = _views(settings, names)
+    settings.show(views, lambda: nodes_picture(views))
+
+
+def _views(settings: Settings, names: Sequence[str]) -> list[NodeView]:
+    """The service's nodes; where it is silent, those of this host's agents."""
+    try:
+        with asking.service(settings) as service:
+            views = service.nodes()
+    except UnavailableError as silence:
+        try:
+            views = asking.local_nodes(settings)
+        except TierwiseError:
+            raise silence from None
+        remark(f"{silence}; this is what the agents of this host say")
+    return [view for view in views if not names or view.sample.node in names]
