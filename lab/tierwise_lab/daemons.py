@@ -93,9 +93,9 @@ class Daemon:
         self._reap()
 
     def text(self) -> str:
-        """Everything it has logged and printed."""
-        files = [path for path in (self.log, self.output) if path is not None and path.exists()]
-        return "".join(path.read_text(errors="replace") for path in files)
+        """Everything it has logged; what it printed if it ended before it could log."""
+        told = self.log if self.log.exists() or self.output is None else self.output
+        return told.read_text(errors="replace") if told.exists() else ""
 
     def _reap(self) -> None:
         child = getattr(self, "_child", None)

@@ -36,6 +36,15 @@ class Layout:
         return self.etc / "tierwise.toml"
 
     @property
+    def job_submit(self) -> Path:
+        return self.etc / "job_submit.lua"
+
+    @property
+    def lua(self) -> Path:
+        """Where job_submit.lua finds the hook's modules."""
+        return self.top / "lua"
+
+    @property
     def run(self) -> Path:
         return self.top / "run"
 
@@ -70,6 +79,14 @@ class Layout:
     @property
     def decision_socket(self) -> Path:
         return self.run / "decision.sock"
+
+    @property
+    def hook_socket(self) -> Path:
+        return self.run / "hook.sock"
+
+    @property
+    def agents(self) -> Path:
+        return self.top / "agent"
 
     def agent_socket(self, node: str) -> Path:
         return self.run / f"agent-{node}.sock"

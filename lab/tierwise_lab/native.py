@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from tierwise_lab.options import Node, StackOptions
@@ -41,11 +39,11 @@ def nodes(options: StackOptions, first: int, port: int) -> tuple[Node, ...]:
     )
 
 
-def this_host(name: str | None = None, address: str = "127.0.0.1") -> Node:
-    """This whole machine, but for what the system itself needs, as one node; by default named as it is."""
+def this_host(address: str = "127.0.0.1") -> Node:
+    """This whole machine, but for what the system itself needs, as one node named as it is."""
     tiers = tiers_mib()
     tiers["dram"] = max(1, tiers["dram"] - SYSTEM_MIB)
-    name = name or short_hostname()
+    name = short_hostname()
     return Node(
         name=name,
         host=name,
@@ -57,27 +55,12 @@ def this_host(name: str | None = None, address: str = "127.0.0.1") -> Node:
     )
 
 
-def hosts(text: str) -> dict[str, str]:
-    """Parse NAME=ADDRESS,NAME=ADDRESS,…"""
-    return dict(item.split("=", 1) for item in text.split(","))
-
-
-def cluster(options: StackOptions, addresses: Mapping[str, str], munge_key: Path | None) -> StackOptions:
-    """The part of a cluster of hosts like this one that runs here; on the first of them slurmctld, too."""
-    first, here = next(iter(addresses.items())), short_hostname()
-    return replace(
-        options,
-        cluster=tuple(this_host(name, address) for name, address in addresses.items()),
-        local=(here,),
-        controller=here == first[0],
-        controller_host=first,
-        munge_key=munge_key,
-    )
-
-
 def tiers_mib() -> dict[str, int]:
     """Capacity of each tier of this machine in MiB."""
-    total_kib = int(
-        next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal")).split()[1]
-    )
-    return {"dram": total_kib // 1024}
+    return {"dram": memory_mib()}
+
+
+def memory_mib() -> int:
+    """All memory of this machine in MiB, rounded down as slurmd does."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("MemTotal")).split()[1]) // 1024

@@ -53,10 +53,7 @@ class StackOptions:
 
     # how Tierwise is set up
     plugstack_args: str = ""  # "off" switches the plugin off
-    spank_plugin: Path | None = None  # built against the Slurm of slurm_root; the repository's by default
     plugin_missing_on: tuple[str, ...] = ()  # nodes whose own plugstack line names a .so that isn't there
-    lua_module: Path = REPOSITORY / "slurm_plugin" / "tierwise.lua"
-    job_submit: Path = REPOSITORY / "slurm_plugin" / "job_submit.lua"
-    hook_budget_ms: int | None = None
+    hook_budget_ms: int = 200
     database_url: str | None = None
-    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # more tables of tierwise.toml
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # more for tierwise.toml, by table

@@ -47,13 +47,14 @@ def slurm_conf(options: StackOptions, layout: Layout, controller: Controller, no
         "SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,nohold_on_prolog_fail",
         "MinJobAge=3600",
         "KillWait=5",
+        "DefMemPerNode=256",
         f"GresTypes={','.join(f'tier_{tier}' for tier in TIERS)}",
         *_containment(options),
         *_tierwise(options, layout),
         *options.extra_slurm_conf,
         *(_node_line(node, options.with_tierwise) for node in nodes),
         f"PartitionName=main Nodes={','.join(node.name for node in nodes)} Default=YES MaxTime=60 State=UP"
-        " DefMemPerNode=256 OverSubscribe=NO",
+        " OverSubscribe=NO",
     ]
     return "\n".join(lines) + "\n"
 
@@ -65,11 +66,6 @@ def cgroup_conf(options: StackOptions) -> str:
     if cgroups.version() == 2:
         return "CgroupPlugin=cgroup/v2\nIgnoreSystemd=yes\nConstrainRAMSpace=yes\n"
     return "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n"
-
-
-def plugstack_conf(plugin: str, layout: Layout, arguments: str) -> str:
-    """plugstack.conf; the plugin itself replaces %n by the NodeName."""
-    return f"optional {plugin} socket={layout.run}/agent-%n.sock {arguments}".rstrip() + "\n"
 
 
 def _containment(options: StackOptions) -> list[str]:

@@ -26,6 +26,8 @@ from tierwise_lab.daemons import Daemon, LabError, stop_by_pid_files, wait_until
 from tierwise_lab.layout import SLOTS, Layout, Slot, claim, try_claim
 from tierwise_lab.options import Node, StackOptions
 
+SERVICE_PORT = 63  # the last of a slot's ports
+
 
 class Stack(Commands):
     """One running Slurm. `start` and `stop` are also what `with` does; `daemons` names what it runs."""
@@ -130,8 +132,21 @@ class Stack(Commands):
         if options.slurm_root:
             chroot.enter_into(layout, options.slurm_root)
         if options.with_tierwise:
-            tierwise.install(options, layout, self.nodes)
+            tierwise.install(
+                options,
+                layout,
+                release=self._release(),
+                service=f"{address}:{slot.port(SERVICE_PORT)}",
+                share=1 if options.cluster else self.nodes[0].memory_mib / native.memory_mib(),
+            )
+            for name in options.plugin_missing_on:
+                tierwise.hide_plugin(layout, name)
         self.daemons = self._describe()
+
+    def _release(self) -> str:
+        """The Slurm release that runs here: "22.05"."""
+        said = self.run(["slurmd", "-V"], user="root").stdout  # "slurm-wlm 22.05.8"
+        return ".".join(said.split()[-1].split(".")[:2])
 
     def _describe(self) -> dict[str, Daemon]:
         options, layout = self.options, self.layout
@@ -230,7 +245,7 @@ class Stack(Commands):
 def make_folders(layout: Layout, nodes: Sequence[str]) -> None:
     """Create the directory tree: root's, but for what slurmctld, the service and the job users write."""
     slurm = accounts.ids(accounts.SLURM_USER)
-    for folder in (layout.top, layout.etc, layout.pids, layout.munge, layout.spool):
+    for folder in (layout.top, layout.etc, layout.pids, layout.munge, layout.spool, layout.agents):
         folder.mkdir(mode=0o755)
     for folder in (layout.run, layout.state, layout.service):
         folder.mkdir(mode=0o755)
@@ -287,12 +302,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name)
         command.add_argument("--nodes", type=int, default=4, help="how many virtual nodes (4)")
         command.add_argument("--plain", action="store_true", help="Slurm without Tierwise")
-        command.add_argument(
-            "--hosts",
-            type=native.hosts,
-            help="one node a host, named like it: NAME=ADDRESS,… of hosts like this one; the first has slurmctld",
-        )
-        command.add_argument("--munge-key", type=Path, help="the key that these hosts share")
         if name == "run":
             command.add_argument("--user", default=ALICE)
             command.add_argument("argv", nargs="+", metavar="CMD")
@@ -302,8 +311,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*down(), sep="\n")
         return 0
     options = StackOptions(nodes=asked.nodes, with_tierwise=not asked.plain)
-    if asked.hosts:
-        options = native.cluster(options, asked.hosts, asked.munge_key)
     with Stack(options) as stack:
         if asked.command == "run":
             return stack.attach(asked.argv, asked.user)

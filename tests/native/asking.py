@@ -1,0 +1,72 @@
+"""What tests ask Tierwise: through tierctl as a person would, and on the sockets as any user's program could."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from tierwise.errors import RefusedError
+from tierwise.local import ask
+from tierwise.messages import JobReport, JobSample, JobView
+from tierwise_lab import accounts
+from tierwise_lab.commands import ALICE
+from tierwise_lab.daemons import wait_until
+from tierwise_lab.stack import Stack
+
+T = TypeVar("T")
+
+
+def job_view(stack: Stack, job_id: int | str, user: str = ALICE) -> JobView | None:
+    """What `tierctl job ID --json` shows `user`; None while the service does not know the job."""
+    done = stack.run(["tierctl", "job", str(job_id), "--json"], user=user)
+    return msgspec.json.decode(done.stdout, type=JobView) if done.returncode == 0 else None
+
+
+def sample(stack: Stack, job_id: int | str, node: str, timeout: float = 15) -> JobSample:
+    """The agent's own view of a running job, once it has one."""
+    path = str(stack.layout.agent_socket(node))
+
+    def answered() -> JobSample | None:
+        try:
+            answer = ask(path, {"op": "job", "job_id": job_id})
+        except RefusedError:  # not known yet
+            return None
+        return msgspec.json.decode(answer["json"], type=JobSample)
+
+    return wait_until(answered, f"the agent of {node} to know job {job_id}", timeout)
+
+
+def reports(stack: Stack, job_id: int | str, count: int = 1, timeout: float = 20) -> tuple[JobReport, ...]:
+    """The reports of an ended job, once there are `count` of them (one per node and restart)."""
+
+    def arrived() -> tuple[JobReport, ...]:
+        view = job_view(stack, job_id)
+        return view.reports if view and len(view.reports) >= count else ()
+
+    return wait_until(arrived, f"{count} reports of job {job_id}", timeout)
+
+
+def ask_as(user: str, path: Path, fields: Mapping[str, str | int]) -> dict[str, str]:
+    """Ask a daemon's unix socket as `user`."""
+    return as_user(user, ask, str(path), fields)
+
+
+def as_user(user: str, function: Callable[..., T], *arguments: object) -> T:
+    """Call `function` in a process of `user` and return what it returns or raises."""
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(1, mp_context=fork, initializer=become, initargs=(user,)) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def become(user: str) -> None:
+    """Drop root for `user`."""
+    uid, gid = accounts.ids(user)
+    os.setgroups([gid])
+    os.setgid(gid)
+    os.setuid(uid)
