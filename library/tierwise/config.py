@@ -33,8 +33,8 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = "0.0.0.0:6830"
     socket: str = "/run/tierwise/decision.sock"
     hook_socket: str = "/run/tierwise/hook.sock"
-    database: str = "sqlite:////var/lib/tierwise/tierwise.db"
-    spool: str = "/var/lib/tierwise/spool"
+    database: str = "sqlite:////var/lib/tierwise/decision/tierwise.db"
+    spool: str = "/var/lib/tierwise/decision/spool"
     agent_uids: tuple[int, ...] = (0,)
     """Who may send samples and reports: the uid that agents run as."""
     hook_uids: tuple[int, ...] = ()
