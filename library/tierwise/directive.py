@@ -84,10 +84,10 @@ def _parse_item(item: str, number: int) -> ClassRequest:
     if not colon:
         return ClassRequest(upper)
     if size.endswith("%"):
-        digits = size[:-1]
-        if not digits.isdigit():
+        if not size[:-1].isdigit():
             raise _error("bad-size", number)
-        if len(digits) > 3 or not 1 <= int(digits) <= 100:
+        digits = size[:-1].lstrip("0")
+        if not digits or len(digits) > 3 or int(digits) > 100:
             raise _error("bad-percent", number)
         return ClassRequest(upper, percent=int(digits))
     try:

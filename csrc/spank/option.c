@@ -1,0 +1,80 @@
+#include "option.h"
+
+#include "printable.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int check(int value, const char *argument, int remote);
+
+static struct spank_option tier = {
+	.name = "tier",
+	.arginfo = "CLASS[:SIZE],...",
+	.usage = "memory the job needs: lat, bw, cap or shl, each with a size per node (2G, 30%), one without; auto; off",
+	.has_arg = 1,
+	.cb = check,
+};
+
+/* An option's callback gets neither a handle nor arguments. */
+static bool off;
+static char typed[DIRECTIVE_CANONICAL_SIZE];
+
+bool option_register(spank_t spank, const struct settings *settings)
+{
+	off = settings->off;
+	spank_err_t error = spank_option_register(spank, &tier);
+	if (error == ESPANK_SUCCESS)
+		return true;
+	slurm_error("tierwise: init: could not register --tier: %s", spank_strerror(error));
+	return false;
+}
+
+/* Slurm calls this for the option in sbatch, salloc and srun, for its echo in their environment, and again (`remote`)
+ * in slurmstepd, where it is too late to refuse.
+ *
+ * Refusing ends the program here: Slurm would add a second line with the whole argument, a megabyte or control
+ * characters included. Nothing has been submitted or allocated yet.
+ */
+static int check(int value, const char *argument, int remote)
+{
+	struct directive_error error;
+	char echo[PRINTABLE_SHORT];
+
+	(void)value;
+	if (off || remote)
+		return 0;
+	if (directive_parse(argument, strlen(argument), typed, &error))
+		return 0;
+	printable(echo, sizeof echo, argument);
+	if (error.item)
+		slurm_error("tierwise: --tier=%s: item %u: %s", echo, error.item, error.reason);
+	else
+		slurm_error("tierwise: --tier=%s: %s", echo, error.reason);
+	exit(1);
+}
+
+void option_publish(spank_t spank)
+{
+	if (!*typed)
+		return;
+	spank_err_t error = spank_job_control_setenv(spank, "TIER", typed, 1);
+	if (error != ESPANK_SUCCESS)
+		slurm_error("tierwise: init_post_opt: could not hand --tier to the job: %s; it runs without",
+			    spank_strerror(error));
+}
+
+void option_of_task(spank_t spank, char canonical[DIRECTIVE_CANONICAL_SIZE])
+{
+	struct directive_error error;
+	char variable[DIRECTIVE_MAX_LENGTH + 1];
+	char *text = NULL;
+
+	/* --export=NONE hides the option's own variable from spank_option_getopt, but not what option_publish set. */
+	if (spank_option_getopt(spank, &tier, &text) != ESPANK_SUCCESS || !text) {
+		text = variable;
+		if (spank_getenv(spank, "SLURM_SPANK_TIER", variable, sizeof variable) != ESPANK_SUCCESS)
+			*variable = '\0';
+	}
+	if (!directive_parse(text, strlen(text), canonical, &error))
+		*canonical = '\0';
+}
