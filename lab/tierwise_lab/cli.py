@@ -97,6 +97,18 @@ def test(topology: str, out: Path | None, timeout: float, arguments: tuple[str, 
 
 
 @main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=REPOSITORY / "build", help="Where demo.json goes.")
+@click.option("--timeout", default=300.0, show_default=True, help="Seconds the demo may take.")
+def demo(out: Path, timeout: float) -> None:
+    """Five jobs on a node with three tiers: the plan of each beside what the kernel says."""
+    with Guest(DEFAULT) as guest:
+        command = ["python3", "-m", "tierwise_lab.demo", OUT]
+        code = _run(guest.nodes[0], command, {}, timeout)
+        guest.copy_out(f"{OUT}/demo.json", out)
+    sys.exit(code)
+
+
+@main.command()
 @cluster_options
 def up(topology: str, nodes: int, accel: str, bare: bool) -> None:
     """A shell on the first node; the nodes go when you leave it."""
@@ -119,7 +131,12 @@ def _path_in_guest(argument: str) -> str:
 
 
 def _run(
-    node: VirtualNode, argv: Sequence[str], env: Mapping[str, str], timeout: float, out: Path | None, cwd: str = "/root"
+    node: VirtualNode,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    timeout: float,
+    out: Path | None = None,
+    cwd: str = "/root",
 ) -> int:
     """Run a command with its output on ours as it comes, bring its files back, and return its exit code."""
     command = node.start(argv, env=env, cwd=cwd, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer)
@@ -128,7 +145,7 @@ def _run(
     command.end_input()
     done = command.wait(timeout)
     if out is not None:
-        node.copy_out(OUT, out)
+        node.copy_out(f"{OUT}/.", out)
     # as a shell says it
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
 

@@ -1,8 +1,8 @@
 """The layer on the guest's base image: this checkout, installed. Rebuilt in seconds when a source changes.
 
 In the guest it is /opt/tierwise: `site` (the project's wheel and what it needs, for the guest's Python), `bin` (its
-commands), `build/spank` (the plugin, compiled against the guest's Slurm), and the checkout's own folders that aren't in the
-wheel, at the places they have in the repository.
+commands), `build/spank` (the plugin, compiled against the guest's Slurm), and the checkout's own folders that aren't
+in the wheel, at the places they have in the repository.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def _build(base: Image, sources: list[Path], place: Path) -> None:
         _pip(say, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(copy))
         wheel = next(wheels.glob("*.whl"))
         _pip(say, "install", "--no-deps", *_for_guest(place / "project"), str(wheel))
+        _compile(base, place / "project", say)
         shutil.copytree(_site(base, requirements(place / "project"), say), tree / "site", copy_function=_link)
         shutil.copytree(place / "project", tree / "site", dirs_exist_ok=True)
-        _compile(base, tree / "site", say)
         _write_commands(tree)
         _build_plugin(base, copy, tree, say)
         for name in AS_THEY_ARE:
@@ -97,7 +97,7 @@ def _site(base: Image, needed: list[str], say: Say) -> Path:
         _pip(say, "install", *_for_guest(place / "site"), *needed)
         _compile(base, place / "site", say)
 
-    return cache.entry("site", cache.hash_of([base.folder.name, *needed], [Path(__file__)]), make) / "site"
+    return cache.entry("site", cache.hash_of([base.folder.name, *_for_guest(Path()), *needed]), make) / "site"
 
 
 def _for_guest(target: Path) -> list[str]:
