@@ -1,0 +1,98 @@
+"""The service without its sockets: everything that a request needs, put together once."""
+
+import asyncio
+from collections.abc import Iterable
+
+import tierwise
+from tierwise.messages import Health, JobReport, NodeSample
+from tierwise_decision.cluster import Cluster, check_tiers
+from tierwise_decision.complaints import Complaints
+from tierwise_decision.database.engine import open_engine
+from tierwise_decision.database.store import Store
+from tierwise_decision.jobs import Jobs
+from tierwise_decision.metrics import Metrics
+from tierwise_decision.plans import Plans
+from tierwise_decision.requests import Requests
+from tierwise_decision.settings import Settings
+from tierwise_decision.spool import Spool
+from tierwise_decision.submit import Submit
+
+_FORGET_EVERY = 600.0
+
+
+class Core:
+    """State and what acts on it. Raises ConfigError for a database URL that can't be one."""
+
+    def __init__(self, settings: Settings) -> None:
+        config = settings.config
+        self.settings = settings
+        self.metrics = Metrics()
+        self.complain = Complaints(self.metrics.complaints)
+        self.cluster = Cluster(config.agent.report_interval)
+        self.spool = Spool(config.service.spool)
+        self.store = Store(open_engine(config.service.database), self.spool, self.complain, self._restore)
+        self.requests = Requests(self.store)
+        self.plans = Plans(settings, self.requests, self.store)
+        self.jobs = Jobs(self.cluster, self.requests, self.plans, self.store)
+        self.submit = Submit(settings, self.cluster, self.requests)
+        self.problems: list[str] = []
+        """What was wrong at the start and stays so."""
+        self.metrics.watch(self._gauges)
+
+    def sampled(self, sample: NodeSample) -> None:
+        """An agent says how its node is. Raises ProtocolError."""
+        check_tiers(sample.tiers)
+        before = self.cluster.sample(sample.node)
+        known = {job.key for job in before.jobs} if before else set()
+        if self.cluster.update(sample):
+            self.store.pending.nodes[sample.node] = sample
+            self.store.wake()
+        for job in sample.jobs:
+            if job.key not in known:
+                self.store.pending.seen(job, sample.time)
+                self.store.wake()
+        self.metrics.samples.inc()
+
+    async def reported(self, report: JobReport) -> None:
+        """A job has ended on a node. Raises SpoolError when nothing can keep the report: send it again later."""
+        kept = await self.store.keep(report)
+        self.jobs.reported(report)
+        self.metrics.reports.labels(kept).inc()
+        for name in ("asked", "landed", "refused", "bounced"):
+            self.metrics.moves.labels(name).inc(max(getattr(report.moves, name), 0))
+
+    def health(self) -> Health:
+        """How the service is."""
+        up, silent = self.cluster.counts()
+        problems = [*self.problems, *([self.store.problem] if self.store.problem else [])]
+        return Health(
+            ok=not problems,
+            version=tierwise.__version__,
+            database=self.store.backend,
+            spooled=len(self.spool),
+            nodes_up=up,
+            nodes_silent=silent,
+            problems=tuple(problem[:512] for problem in problems),
+        )
+
+    async def forget(self) -> None:
+        """Now and then, as long as the service runs: forget requests that no agent has claimed."""
+        while True:
+            await asyncio.sleep(_FORGET_EVERY)
+            self.store.pending.forget_before = self.requests.forget_unclaimed(
+                self.settings.config.service.unclaimed_hours
+            )
+            self.store.wake()
+
+    def _restore(self, known: Iterable[tuple[NodeSample, int]]) -> None:
+        for sample, changed in known:
+            self.cluster.restore(sample, changed / 1e9)
+
+    def _gauges(self) -> dict[str, dict[str, float]]:
+        up = 0.0 if self.store.problem else 1.0
+        return {
+            **self.cluster.totals(),
+            "tierwise_database_up": {"": up},
+            "tierwise_spooled_reports": {"": len(self.spool)},
+            "tierwise_pending_rows": {"": len(self.store.pending)},
+        }

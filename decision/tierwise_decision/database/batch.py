@@ -1,0 +1,163 @@
+"""What is to be written next: rows by table, together in one transaction. Every write can be repeated safely."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import Executable
+
+from tierwise.messages import JobReport, JobSample, NodeSample, PlanAnswer
+from tierwise_decision.database.models import Base, Job, Node, NodePlan, NodeTier, Report, Request
+
+Row = dict[str, Any]
+MAX_ROWS = 100_000
+"""Per kind, while the database is away: what is older than that is dropped."""
+
+_table: Callable[[type[Base]], Table] = lambda model: Base.metadata.tables[model.__tablename__]  # noqa: E731
+
+
+class Batch:
+    """Rows that wait. Kinds are written in the order of their declaration: a claim follows its request."""
+
+    def __init__(self) -> None:
+        self.requests: list[Row] = []
+        self.claims: list[Row] = []
+        self.jobs: list[Row] = []
+        self.plans: list[Row] = []
+        self.nodes: dict[str, NodeSample] = {}
+        self.reports: list[JobReport] = []
+        self.forget_before = 0
+        """Requests older than this time that nobody has claimed are deleted."""
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self._lists()) + len(self.nodes) + bool(self.forget_before)
+
+    def claim(self, token: str, time: int) -> None:
+        """An agent has asked for a plan with this token."""
+        self.claims.append({"of_token": token, "at": time})
+
+    def answer(self, node: str, uid: int, time: int, answer: PlanAnswer) -> None:
+        """A job has been answered about its plan on a node."""
+        key = _key(answer)
+        self.jobs.append(
+            key | _job(uid, answer.directive, answer.memory, started=time, ended=None),
+        )
+        self.plans.append(
+            key | {"node": node, "time": time, "uid": uid, "answer": msgspec.json.encode(answer).decode()}
+        )
+
+    def seen(self, sample: JobSample, time: int) -> None:
+        """A job runs on a node: perhaps one that we never answered."""
+        started = sample.started or time
+        self.jobs.append(_key(sample) | _job(sample.uid, sample.directive, 0, started=started, ended=None))
+
+    def before(self, newer: "Batch") -> "Batch":
+        """This batch, which failed, followed by what has come since; the oldest rows beyond MAX_ROWS are dropped.
+
+        Its reports are not kept: who handed them in waits, and puts them into the spool.
+        """
+        self.reports.clear()
+        for ours, theirs in zip(self._lists(), newer._lists(), strict=True):
+            ours.extend(theirs)
+            del ours[:-MAX_ROWS]
+        self.nodes |= newer.nodes
+        self.forget_before = max(self.forget_before, newer.forget_before)
+        return self
+
+    def singly(self) -> Iterator["Batch"]:
+        """The same rows, each in a batch of its own: to find the one that the database will not have."""
+        for index, rows in enumerate(self._lists()):
+            for row in rows:
+                single = Batch()
+                single._lists()[index].append(row)
+                yield single
+        for name, sample in self.nodes.items():
+            single = Batch()
+            single.nodes[name] = sample
+            yield single
+
+    def write(self, connection: Connection, now: int) -> None:
+        """Everything, in the caller's transaction. Raises what SQLAlchemy raises."""
+        _many(connection, _upsert(connection, Request, update=None), self.requests)
+        _many(connection, _CLAIM, self.claims)
+        ends = [_key(r) | _job(r.uid, r.directive, r.memory, started=r.started, ended=r.ended) for r in self.reports]
+        _many(connection, _upsert(connection, Job, update=_merge_job), self.jobs + ends)
+        _many(connection, _upsert(connection, NodePlan, update=_replace), self.plans)
+        _many(connection, _upsert(connection, Report, update=_replace), [_report(r) for r in self.reports])
+        nodes = self.nodes.values()
+        _many(
+            connection,
+            _upsert(connection, Node, update=_replace),
+            [{"name": node.node, "version": node.version, "changed": now} for node in nodes],
+        )
+        _many(connection, _NO_TIERS, [{"of_node": node.node} for node in nodes])
+        _many(connection, insert(_table(NodeTier)), [tier for node in nodes for tier in _tiers(node)])
+        if self.forget_before:
+            connection.execute(_FORGET, {"before": self.forget_before})
+
+    def _lists(self) -> tuple[list[Any], ...]:
+        return (self.requests, self.claims, self.jobs, self.plans, self.reports)
+
+
+_CLAIM = (
+    update(_table(Request))
+    .where(Request.token == bindparam("of_token"), Request.claimed.is_(None))
+    .values(claimed=bindparam("at"))
+)
+_NO_TIERS = delete(_table(NodeTier)).where(NodeTier.node == bindparam("of_node"))
+
+_FORGET = delete(_table(Request)).where(Request.claimed.is_(None), Request.time < bindparam("before"))
+
+
+def _many(connection: Connection, statement: Executable, rows: list[Row]) -> None:
+    if rows:
+        connection.execute(statement, rows)
+
+
+def _upsert(connection: Connection, model: type[Base], update: Callable[[Any], Row] | None) -> Any:
+    """INSERT … ON CONFLICT (primary key); `update` says what then changes, None: nothing."""
+    table = _table(model)
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table)
+    if update is None:
+        return statement.on_conflict_do_nothing()
+    return statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=update(statement))
+
+
+def _replace(statement: Any) -> Row:
+    return {
+        column.name: statement.excluded[column.name] for column in statement.table.columns if not column.primary_key
+    }
+
+
+def _merge_job(statement: Any) -> Row:
+    """A job is told of by many: by each node's plan, samples and report. The first start and the last end count."""
+    old, new = statement.table.c, statement.excluded
+    return {
+        "uid": new.uid,
+        "directive": func.coalesce(func.nullif(new.directive, ""), old.directive),
+        "memory": func.coalesce(func.nullif(new.memory, 0), old.memory),
+        "ended": func.coalesce(new.ended, old.ended),
+    }
+
+
+def _key(source: PlanAnswer | JobSample | JobReport) -> Row:
+    return {"job_id": source.key.job_id, "restart": source.key.restart, "token": source.key.token}
+
+
+def _job(uid: int, directive: str, memory: int, *, started: int, ended: int | None) -> Row:
+    return {"uid": uid, "directive": directive, "memory": memory, "started": started, "ended": ended}
+
+
+def _report(report: JobReport) -> Row:
+    text = msgspec.json.encode(report).decode()
+    return _key(report) | {"node": report.node, "uid": report.uid, "ended": report.ended, "report": text}
+
+
+def _tiers(sample: NodeSample) -> Iterator[Row]:
+    for tier in sample.tiers:
+        row = msgspec.structs.asdict(tier)
+        del row["free"]
+        yield row | {"node": sample.node, "numa_nodes": ",".join(map(str, tier.numa_nodes))}

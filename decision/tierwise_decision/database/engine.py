@@ -1,0 +1,56 @@
+"""Opening the database that a URL names."""
+
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+
+from tierwise.errors import ConfigError
+
+_WAIT_SECONDS = 5
+"""No statement and no connection may hang for longer: an agent is waiting for an answer."""
+
+
+def open_engine(address: str) -> Engine:
+    """An engine for `service.database`; connects only when it is used. Raises ConfigError."""
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        raise ConfigError("service.database is no database URL: use sqlite:////PATH or postgresql://…") from None
+    backend = url.get_backend_name()
+    try:
+        if backend == "sqlite":
+            return _sqlite(url)
+        if backend == "postgresql":
+            return _postgresql(url)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"service.database needs {error.name}: pip install tierwise[postgresql]") from None
+    raise ConfigError(f"service.database speaks of {backend}: sqlite and postgresql are supported")
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _WAIT_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # WAL: readers never wait for the writer. NORMAL: a power cut may lose the last commits, a crash none.
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    milliseconds = _WAIT_SECONDS * 1000
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": _WAIT_SECONDS,
+            "tcp_user_timeout": milliseconds,
+            "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
+        },
+    )

@@ -1,0 +1,1 @@
+"""Alembic's environment and versions. A new one: see CONTRIBUTING, «A change of the database»."""

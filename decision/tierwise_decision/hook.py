@@ -1,0 +1,100 @@
+"""The hook's line socket: the service's hottest path, because slurmctld holds its locks meanwhile."""
+
+import asyncio
+import contextlib
+import time
+
+from tierwise.errors import ProtocolError
+from tierwise.lines import MAX_MESSAGE, decode, encode
+from tierwise_decision.complaints import Complaints
+from tierwise_decision.metrics import Metrics
+from tierwise_decision.peers import peer_uid
+from tierwise_decision.settings import Settings
+from tierwise_decision.sockets import UnixListener
+from tierwise_decision.submit import Answer, Submit, parse_submission
+
+PATIENCE = 2.0
+"""Seconds for a message to become whole, and for a peer to take its answer."""
+MAX_CONNECTIONS = 256
+
+
+class Hook:
+    """Serves the hook socket: one question, one answer, and again while the peer likes."""
+
+    def __init__(self, settings: Settings, submit: Submit, metrics: Metrics, complain: Complaints) -> None:
+        self._settings = settings
+        self._submit = submit
+        self._metrics = metrics
+        self._complain = complain
+        self._connections = 0
+        self._server: asyncio.Server | None = None
+
+    async def start(self, listener: UnixListener) -> None:
+        """Answer on `listener` from now on."""
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener.socket, limit=MAX_MESSAGE)
+
+    def stop(self) -> None:
+        """Take no more connections."""
+        if self._server:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
+        try:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await self._converse(reader, writer)
+        finally:
+            self._connections -= 1
+            if writer.transport.get_write_buffer_size():  # the peer does not read: nothing to wait for
+                writer.transport.abort()
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = peer_uid(writer.get_extra_info("socket"))
+        if self._connections > MAX_CONNECTIONS:
+            self._complain("hook_busy", f"more than {MAX_CONNECTIONS} connections to the hook socket")
+            return
+        if not self._settings.access.is_hook(uid):
+            self._complain("uid", f"uid {uid} may not ask on the hook socket (service.hook_uids)")
+            writer.write(encode(_error(f"uid {uid} may not ask here: see service.hook_uids")))
+            return
+        while True:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    message = await reader.readuntil(b"\n\n")
+            except asyncio.IncompleteReadError as error:
+                if error.partial:
+                    self._complain("hook_junk", "a peer of the hook socket left in the middle of a message")
+                return
+            except asyncio.LimitOverrunError:
+                self._complain("hook_junk", f"a message of more than {MAX_MESSAGE} bytes on the hook socket")
+                writer.write(encode(_error(f"a message has at most {MAX_MESSAGE} bytes")))
+                return
+            writer.write(encode(self._answer(message)))
+            async with asyncio.timeout(PATIENCE):
+                await writer.drain()
+
+    def _answer(self, message: bytes) -> Answer:
+        started = time.perf_counter()
+        answer = self._checked(message)
+        self._metrics.submits.labels(answer["status"]).inc()
+        self._metrics.submit_seconds.observe(time.perf_counter() - started)
+        return answer
+
+    def _checked(self, message: bytes) -> Answer:
+        nonce = ""
+        try:
+            fields = decode(message)
+            nonce = fields.get("nonce", "")[:64]
+            return self._submit.answer(parse_submission(fields))
+        except ProtocolError as error:
+            self._complain("hook_junk", str(error))
+            return _error(str(error), nonce)
+        except Exception as error:
+            # Whatever we do wrong, slurmctld gets an answer at once and lets the job in unchanged.
+            self._complain("internal", f"could not answer a submission: {error!r}", trace=error)
+            return _error("internal error: see the service's log", nonce)
+
+
+def _error(reason: str, nonce: str = "") -> Answer:
+    return {"status": "error", "nonce": nonce, "reason": reason}

@@ -1,0 +1,80 @@
+"""The process: its sockets, its signals, its life from start to a clean stop."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+
+from tierwise.config import MungeConfig
+from tierwise.errors import CredentialError
+from tierwise.munge import Munge
+from tierwise_decision.app import create_app
+from tierwise_decision.bodies import Bounded
+from tierwise_decision.core import Core
+from tierwise_decision.credentials import Authenticated
+from tierwise_decision.hook import MAX_CONNECTIONS, Hook
+from tierwise_decision.listeners import Listener
+from tierwise_decision.settings import Settings
+from tierwise_decision.sockets import UnixListener, tcp_listener
+
+_SPARE_DESCRIPTORS = 64
+_MOST_CONNECTIONS = 16384
+log = logging.getLogger("tierwise.decision")
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises ListenError and ConfigError when it can't start."""
+    config = settings.config.service
+    core = Core(settings)
+    app = Bounded(Authenticated(create_app(core), _munge(core, settings.config.munge)), core.complain)
+    most = _connections()
+    with contextlib.ExitStack() as stack:
+        hook_listener = stack.enter_context(contextlib.closing(UnixListener(config.hook_socket)))
+        unix = stack.enter_context(contextlib.closing(UnixListener(config.socket)))
+        listeners = [Listener(app, unix.socket, most // 4, core.complain)]
+        if config.listen:
+            listeners.append(Listener(app, tcp_listener(config.listen), most // 2, core.complain))
+        hook = Hook(settings, core.submit, core.metrics, core.complain)
+        await hook.start(hook_listener)
+        stopped = _signals(settings)
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(core.store.run())
+            forgetting = group.create_task(core.forget())
+            serving = [group.create_task(listener.run_until_stopped()) for listener in listeners]
+            log.info("ready: hook on %s, HTTP on %s and %s", hook_listener.path, unix.path, config.listen or "no TCP")
+            await stopped.wait()
+            log.info("stopping")
+            hook.stop()
+            for listener in listeners:
+                listener.stop()
+            await asyncio.wait(serving)
+            forgetting.cancel()
+            core.store.close()
+            await writer
+
+
+def _munge(core: Core, config: MungeConfig) -> Munge | None:
+    try:
+        return Munge(config.socket)
+    except CredentialError as error:
+        core.problems.append(f"munge: {error}")
+        log.error("no requests over TCP: %s", error)
+        return None
+
+
+def _signals(settings: Settings) -> asyncio.Event:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, settings.reload)
+    return stopped
+
+
+def _connections() -> int:
+    """How many connections we may have in all: what the hard limit of descriptors lets us, which we take."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, _MOST_CONNECTIONS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(most - MAX_CONNECTIONS - _SPARE_DESCRIPTORS, 16)
