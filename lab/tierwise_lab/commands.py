@@ -144,4 +144,4 @@ class Commands:
 
 def fields(line: str) -> dict[str, str]:
     """The key=value pairs of one line of `scontrol -o`; a value may hold blanks (Comment=…)."""
-    return dict(re.findall(r"([A-Z][\w/:]*)=(.*?)(?= [A-Z][\w/:]*=|\s*$)", line))
+    return {key: value.strip() for key, value in re.findall(r"([A-Z][\w/:]*)=(.*?)(?= [A-Z][\w/:]*=|$)", line)}

@@ -28,6 +28,11 @@ class Layout:
         return self.top / "etc"
 
     @property
+    def compute_node_etc(self) -> Path:
+        """Where slurmd's configuration is if it differs from everybody else's."""
+        return self.etc / "compute-node"
+
+    @property
     def slurm_conf(self) -> Path:
         return self.etc / "slurm.conf"
 

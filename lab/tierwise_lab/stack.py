@@ -111,6 +111,12 @@ class Stack(Commands):
         """What a daemon has logged so far."""
         return self.daemons[name].text()
 
+    @property
+    def service_url(self) -> str:
+        """Where the decision service listens for agents."""
+        assert self._slot is not None
+        return f"http://{self._controller_host[1]}:{self._slot.port(SERVICE_PORT)}"
+
     # --- starting ---------------------------------------------------------------------------------------
 
     @property
@@ -119,14 +125,17 @@ class Stack(Commands):
         local = self.options.local
         return tuple(node for node in self.nodes if local is None or node.name in local)
 
+    @property
+    def _controller_host(self) -> tuple[str, str]:
+        return self.options.controller_host or (native.short_hostname(), "127.0.0.1")
+
     def _write(self) -> None:
         slot, layout, options = self._slot, self.layout, self.options
         assert slot is not None
         self.nodes = options.cluster or native.nodes(options, slot.first_node, slot.port(1))
         make_folders(layout, [node.name for node in self.local_nodes])
         munge.install_key(layout.munge / "munge.key", options.munge_key)
-        host, address = options.controller_host or (native.short_hostname(), "127.0.0.1")
-        controller = slurmconf.Controller(host, address, slot.port(0))
+        controller = slurmconf.Controller(*self._controller_host, slot.port(0))
         layout.slurm_conf.write_text(slurmconf.slurm_conf(options, layout, controller, self.nodes))
         (layout.etc / "cgroup.conf").write_text(slurmconf.cgroup_conf(options))
         if options.slurm_root:
@@ -136,11 +145,11 @@ class Stack(Commands):
                 options,
                 layout,
                 release=self._release(),
-                service=f"{address}:{slot.port(SERVICE_PORT)}",
+                service=self.service_url.removeprefix("http://"),
                 share=1 if options.cluster else self.nodes[0].memory_mib / native.memory_mib(),
             )
-            for name in options.plugin_missing_on:
-                tierwise.hide_plugin(layout, name)
+            if options.plugin_missing:
+                tierwise.hide_plugin(layout)
         self.daemons = self._describe()
 
     def _release(self) -> str:
@@ -161,7 +170,7 @@ class Stack(Commands):
                 )
             )
         for node in self.local_nodes:
-            conf = layout.etc / node.name / "slurm.conf"
+            conf = layout.compute_node_etc / "slurm.conf"
             daemons.append(
                 self._daemon(
                     f"slurmd-{node.name}",

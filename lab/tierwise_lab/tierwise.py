@@ -63,9 +63,9 @@ def plugstack(layout: Layout, plugin: Path, arguments: str) -> str:
     return f"optional {plugin} socket={layout.agent_socket('%n')} {arguments}".rstrip() + "\n"
 
 
-def hide_plugin(layout: Layout, node: str) -> None:
-    """Give one node's slurmd a configuration of its own, in which the plugin's file does not exist."""
-    own = layout.etc / node
+def hide_plugin(layout: Layout) -> None:
+    """Give the slurmds a configuration of their own, in which the plugin's file does not exist."""
+    own = layout.compute_node_etc
     own.mkdir()
     for name in ("slurm.conf", "cgroup.conf"):
         text = (layout.etc / name).read_text()

@@ -70,3 +70,20 @@ def become(user: str) -> None:
     os.setgroups([gid])
     os.setgid(gid)
     os.setuid(uid)
+
+
+def reload_hook(stack: Stack) -> None:
+    """Have slurmctld load the hook afresh at the next submission: it forgets what the service did to it."""
+    script = stack.layout.job_submit
+    later = script.stat().st_mtime + 1
+    os.utime(script, (later, later))
+
+
+def queued(stack: Stack) -> set[str]:
+    """The ids of all jobs that Slurm still knows, ended ones too."""
+    return set(stack.run(["squeue", "-h", "-t", "all", "-o", "%i"], user="root").stdout.split())
+
+
+def unchanged_lines(stack: Stack) -> int:
+    """How many lines slurmctld's log has about jobs that went in as if we were not installed."""
+    return stack.log("slurmctld").count("went in unchanged")

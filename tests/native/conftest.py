@@ -20,8 +20,8 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def slurm2605() -> Iterator[Stack]:
-    """Slurm 26.05 in a chroot, with the hook and the decision service; there are no cgroups for an agent there."""
-    options = StackOptions(nodes=2, agents=False, slurm_root=image.chroot_root("forky"))
+    """Slurm 26.05 in a chroot, with the hook and the plugin; a test may play the service."""
+    options = StackOptions(nodes=2, service=False, agents=False, slurm_root=image.chroot_root("forky"))
     with Stack(options) as running:
         yield running
 

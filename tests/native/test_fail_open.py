@@ -1,0 +1,341 @@
+"""Whatever of ours is missing, late, broken or lying: no job is lost, rejected or held, no node drained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+from asking import reload_hook, reports, sample, unchanged_lines
+from broken_service import Answer, BrokenService, says, sends, silence
+
+from tierwise.lines import encode
+from tierwise.messages import Health
+from tierwise_lab import native
+from tierwise_lab.commands import ALICE
+from tierwise_lab.daemons import wait_until
+from tierwise_lab.options import StackOptions
+from tierwise_lab.stack import Stack
+
+MIB = 1 << 20
+TOKEN = "0123456789abcdef"
+TRUE = "#!/bin/sh\nsrun true\n"
+WAIT_FOR_GO = "#!/bin/sh\nuntil test -e go; do sleep 0.05; done\n"
+SUBMISSIONS = 500
+
+LIES: dict[str, Answer] = {
+    "junk": sends(bytes(range(256)) * 40 + b"\n\n"),
+    "nothing": sends(b""),
+    "no end": sends(b"status=ok " * 100_000),
+    "half a message": sends(b"status=ok\nnonce="),
+    "another protocol": sends(b"HTTP/1.1 500 Internal Server Error\r\n\r\n"),
+    "another nonce": lambda question: encode({"status": "ok", "nonce": "f" * 32, "token": TOKEN}),
+    "no nonce": sends(encode({"status": "ok", "token": TOKEN})),
+    "unknown status": lambda question: encode({"status": "perhaps", "nonce": question["nonce"]}),
+    "no token": says(gres="tier_dram:300"),
+    "a token that is none": says(token="'; drop table", gres="tier_dram:300"),
+    "unknown GRES": says(token=TOKEN, gres="tier_floppy:300"),
+    "a GRES that isn't ours": says(token=TOKEN, gres="gpu:1"),
+    "negative GRES": says(token=TOKEN, gres="tier_dram:-300"),
+    "more GRES than any node has": says(token=TOKEN, gres="tier_dram:99999999"),
+    "a GRES of which nodes have none": says(token=TOKEN, gres="tier_cxl:300"),
+    "unknown feature": says(token=TOKEN, prefer="flying"),
+    "unknown node": says(token=TOKEN, exclude="nowhere"),
+    "all nodes excluded": says(token=TOKEN, exclude="n[1-9999]"),
+}
+
+
+@pytest.fixture(scope="module")
+def hooked() -> Iterator[Stack]:
+    """Slurm 22.05 with the hook and the plugin; the service, if any, is a test's own."""
+    with Stack(StackOptions(service=False, agents=False)) as running:
+        yield running
+
+
+@pytest.fixture(params=["22.05", "26.05"])
+def release(request: pytest.FixtureRequest) -> Stack:
+    """The hook on both: a Lua error lets a job in on the one and rejects it on the other."""
+    name = "hooked" if request.param == "22.05" else "slurm2605"
+    running: Stack = request.getfixturevalue(name)
+    reload_hook(running)
+    return running
+
+
+@pytest.fixture
+def folder(stack: Stack) -> str:
+    """A fresh directory of alice's."""
+    return stack.run(["mktemp", "-d", "-p", str(stack.layout.home(ALICE))]).stdout.strip()
+
+
+def goes_in_unchanged(stack: Stack, *args: str) -> None:
+    """Submit a job with a directive: it is what its user wrote, runs to its end, and nothing else happens."""
+    job = stack.sbatch(TRUE, "--tier=cap", "--mem=300M", "--comment=mine", *args)
+    found = stack.wait(job, "COMPLETED")
+    assert found["Comment"] == "mine"
+    assert found.get("TresPerNode", "") in ("", "(null)")
+    assert found["ExcNodeList"] in ("", "(null)")
+    assert found["Features"] in ("", "(null)")
+    assert stack.drained() == {}
+
+
+# --- the decision service lies or is late -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lying_service(hooked: Stack, lie: str) -> None:
+    reload_hook(hooked)
+    before = unchanged_lines(hooked)
+    with BrokenService(hooked.layout.hook_socket, LIES[lie]) as service:
+        goes_in_unchanged(hooked)
+    assert service.questions[0]["tier"] == "cap"
+    assert unchanged_lines(hooked) == before + 1
+
+
+def test_what_a_truthful_peer_says_is_written(release: Stack) -> None:
+    """The same double, telling the truth: so the tests above fail for their lies, not for the double's sake."""
+    with BrokenService(release.layout.hook_socket, says(token=TOKEN, gres="tier_dram:300")):
+        job = release.sbatch(TRUE, "--tier=cap", "--mem=300M", "--comment=mine")
+    assert release.job(job)["Comment"] == f"mine tierwise={TOKEN}"
+    assert release.job(job)["TresPerNode"] in ("gres:tier_dram:300", "gres/tier_dram:300")
+    release.wait(job, "COMPLETED")
+
+
+def test_it_is_logged_once_a_minute_and_counted(hooked: Stack) -> None:
+    reload_hook(hooked)
+    before = unchanged_lines(hooked)
+    for _ in range(20):
+        hooked.sbatch(TRUE, "--tier=cap", "--begin=now+1hour")
+    assert unchanged_lines(hooked) == before + 1
+    hooked.run(["scancel", "-u", ALICE], user="root")
+
+
+def test_a_sleeping_service_costs_no_throughput(hooked: Stack) -> None:
+    """Three misses of at most 200 ms in 30 s. Rounds are repeated: what else runs here only ever slows one down."""
+    alone, asleep = 0.0, 0.0
+    for _ in range(4):
+        alone = max(alone, submissions_per_second(hooked))
+        with BrokenService(hooked.layout.hook_socket, silence) as service:
+            asleep = max(asleep, submissions_per_second(hooked))
+        assert 3 <= len(service.questions) <= 5  # three misses, then a probe every 30 s
+        if asleep >= 0.9 * alone:
+            return
+    pytest.fail(f"{asleep:.0f} submissions/s beside a sleeping service, {alone:.0f} without any")
+
+
+def submissions_per_second(stack: Stack) -> float:
+    """Submit in series, as one user's script would, and see that none was lost."""
+    reload_hook(stack)
+    loop = f"for n in $(seq {SUBMISSIONS}); do sbatch -Q --tier=cap --begin=now+1hour --wrap true || exit; done"
+    started = time.monotonic()
+    done = stack.run(["sh", "-c", loop], timeout=120)
+    took = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    waiting = stack.run(["squeue", "-h", "-u", ALICE, "-o", "%r"], user="root").stdout.split()
+    assert waiting == ["BeginTime"] * SUBMISSIONS
+    stack.run(["scancel", "-u", ALICE], user="root")
+    return SUBMISSIONS / took
+
+
+# --- the Lua module itself ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def changed(path: Path, text: str | None) -> Iterator[None]:
+    """The file holds `text`, or is away, during the block."""
+    before = path.read_text()
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+@pytest.mark.parametrize("module", ["tierwise.lua", "tierwise_hook/service.lua"])
+def test_a_missing_module_when_slurmctld_starts(release: Stack, module: str) -> None:
+    path = release.layout.lua / module
+    text = path.read_text()
+    path.unlink()
+    try:
+        release.stop("slurmctld")
+        release.start("slurmctld")
+        goes_in_unchanged(release)
+        assert "tierwise: not loaded" in release.log("slurmctld")
+    finally:
+        path.write_text(text)
+        release.stop("slurmctld")
+        release.start("slurmctld")
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("service", "return { ask = function() error('boom') end }"),
+        ("service", "return { ask = function() return nil .. nil end }"),
+        ("service", "return { ask = function() error({}) end }"),
+        ("service", "return { ask = function() return 'no table' end }"),
+        ("request", "return { describe = function() error('boom') end }"),
+        ("answer", "return {}"),
+    ],
+)
+def test_a_run_time_error(release: Stack, module: str, text: str) -> None:
+    before = unchanged_lines(release)
+    with changed(release.layout.lua / "tierwise_hook" / f"{module}.lua", text):
+        reload_hook(release)
+        goes_in_unchanged(release)
+    assert unchanged_lines(release) == before + 1
+
+
+def test_a_run_time_error_while_a_job_is_changed(release: Stack) -> None:
+    job = release.sbatch(TRUE, "--begin=now+1hour")
+    with changed(release.layout.lua / "tierwise_hook" / "comment.lua", "return { strip = function(x) return x end }"):
+        reload_hook(release)
+        update = release.run(["scontrol", "update", f"JobId={job}", "Comment=new"])
+    assert update.returncode == 0, update.stderr
+    assert release.job(job)["Comment"] == "new"
+
+
+def test_without_lua_socket(release: Stack) -> None:
+    script = release.layout.job_submit
+    hidden = 'package.preload["socket.unix"] = function() error("not installed") end\n'
+    with changed(script, hidden + script.read_text()):
+        reload_hook(release)
+        goes_in_unchanged(release)
+
+
+# --- the daemons --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["stop", "kill9"])
+def test_the_service_is_gone(stack: Stack, way: str) -> None:
+    reload_hook(stack)
+    getattr(stack, way)("decision")
+    try:
+        job = stack.sbatch(TRUE, "--tier=cap", "--mem=300M", "--comment=mine")
+        found = stack.wait(job, "COMPLETED")
+        assert found["Comment"] == "mine"
+    finally:
+        stack.start("decision")
+        reload_hook(stack)
+    (report,) = reports(stack, job)  # the agent planned alone, and kept its report for the service
+    assert report.plan is not None
+    assert report.whole
+
+
+def test_the_agent_is_stopped(stack: Stack) -> None:
+    stopped = [node.name for node in stack.nodes]
+    for name in stopped:
+        stack.stop(f"agent-{name}")
+    try:
+        job = stack.sbatch(TRUE, "--tier=cap", "--mem=300M")
+        stack.wait(job, "COMPLETED")
+        assert stack.drained() == {}
+    finally:
+        for name in stopped:
+            stack.start(f"agent-{name}")
+
+
+def test_the_agent_is_killed_under_a_job(stack: Stack, folder: str) -> None:
+    job = stack.sbatch(WAIT_FOR_GO, "--tier=cap", "--mem=300M", f"--chdir={folder}")
+    node = stack.wait(job, "RUNNING")["BatchHost"]
+    plan = sample(stack, job, node).plan
+    assert plan is not None
+    stack.kill9(f"agent-{node}")
+    assert stack.job(job)["JobState"] == "RUNNING"
+    stack.start(f"agent-{node}")
+    assert sample(stack, job, node).plan == plan
+    stack.run(["touch", f"{folder}/go"])
+    stack.wait(job, "COMPLETED")
+    (report,) = reports(stack, job)
+    assert report.whole
+    assert report.plan == plan
+    assert report.end == "epilog"
+
+
+def test_a_job_ends_while_its_agent_is_dead(stack: Stack, folder: str) -> None:
+    job = stack.sbatch(WAIT_FOR_GO, "--tier=cap", "--mem=300M", f"--chdir={folder}")
+    node = stack.wait(job, "RUNNING")["BatchHost"]
+    plan = sample(stack, job, node).plan
+    stack.kill9(f"agent-{node}")
+    try:
+        stack.run(["touch", f"{folder}/go"])
+        stack.wait(job, "COMPLETED")
+        wait_until(lambda: stack.node_states()[node] == "idle", "the node to be idle", 20)
+    finally:
+        stack.start(f"agent-{node}")
+    (report,) = reports(stack, job)
+    assert report.plan == plan
+    assert report.end == "gone"
+
+
+def test_the_database_is_read_only(stack: Stack) -> None:
+    reload_hook(stack)
+    folder = stack.layout.service
+    stack.stop("decision")
+    files = [folder, *folder.glob("tierwise.db*")]
+    modes = [path.stat().st_mode for path in files]
+    for path in files:
+        path.chmod(0o555 if path == folder else 0o444)
+    try:
+        stack.start("decision")
+        job = stack.sbatch(TRUE, "--tier=cap", "--mem=300M")
+        stack.wait(job, "COMPLETED")
+        health = wait_until(lambda: unhealthy(stack), "/healthz to complain", 20)
+        assert "database" in " ".join(health.problems)
+        stack.stop("decision")
+    finally:
+        for path, mode in zip(files, modes, strict=True):
+            path.chmod(mode)
+        stack.start("decision")
+        reload_hook(stack)
+    (report,) = reports(stack, job)  # it waited on disk
+    assert report.plan is not None
+
+
+def unhealthy(stack: Stack) -> Health | None:
+    """What /healthz says, if it has something to complain about."""
+    answer = httpx.get(f"{stack.service_url}/healthz")
+    health = msgspec.json.decode(answer.content, type=Health)
+    return None if health.ok else health
+
+
+# --- other ways to install it -------------------------------------------------------------------------------------
+
+
+def test_the_plugin_is_missing_on_the_compute_node() -> None:
+    with Stack(StackOptions(nodes=1, plugin_missing=True)) as stack:
+        job = stack.sbatch(TRUE, "--tier=cap", "--mem=300M")
+        assert stack.wait(job)["JobState"] == "COMPLETED"
+        assert stack.drained() == {}
+
+
+def test_switched_off_in_one_word() -> None:
+    with Stack(StackOptions(nodes=1, plugstack_args="off")) as stack:
+        job = stack.sbatch("#!/bin/sh\n#SBATCH --tier=lat\nsrun --tier=cap true\n", "--mem=300M")
+        found = stack.wait(job)
+        assert found["JobState"] == "COMPLETED"
+        assert "tierwise=" not in found.get("Comment", "")
+        assert stack.drained() == {}
+
+
+def test_a_tier_that_is_full_or_too_small() -> None:
+    """The tier holds less than Slurm hands out: plans are degraded and say so, jobs run to their end."""
+    small = 480 / native.memory_mib()
+    with Stack(StackOptions(nodes=1, settings={"agent": {"capacity_share": small}})) as stack:
+        first = stack.sbatch("#!/bin/sh\nsleep 60\n", "--tier=lat", "--mem=400M")
+        node = stack.wait(first, "RUNNING")["BatchHost"]
+        assert sample(stack, first, node).plan is not None
+        job = stack.sbatch(TRUE, "--tier=cap", "--mem=2000M")
+        assert stack.wait(job)["JobState"] == "COMPLETED"
+        (report,) = reports(stack, job)
+        assert report.plan is not None
+        assert report.plan.degraded
+        assert report.plan.unplaced > 0
+        assert report.plan.size == 2000 * MIB
+        assert stack.drained() == {}
