@@ -13,6 +13,7 @@ local comment = require("tierwise_hook.comment")
 local request = require("tierwise_hook.request")
 local service = require("tierwise_hook.service")
 local slurmconf = require("tierwise_hook.slurmconf")
+local steps = require("tierwise_hook.steps")
 
 local tierwise = {}
 
@@ -47,10 +48,18 @@ local function failed_open(why)
    end
 end
 
-local function submit(job, part_list)
+--- A job submitted from inside one of ours inherits its environment and often its comment: takes out what is ours.
+local function disown(job)
    if job.comment and job.comment:find("tierwise=", 1, true) then
       job.comment = comment.strip(job.comment)
    end
+   if job.script and request.has_gres(job) then
+      steps.restore(job)
+   end
+end
+
+local function submit(job, part_list)
+   disown(job)
    local conf = slurmconf.current(settings.slurm_conf)
    local described, why = request.describe(job, part_list, conf)
    if not described then

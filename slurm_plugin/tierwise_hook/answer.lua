@@ -7,6 +7,7 @@
 local comment = require("tierwise_hook.comment")
 local hostlist = require("tierwise_hook.hostlist")
 local slurmconf = require("tierwise_hook.slurmconf")
+local steps = require("tierwise_hook.steps")
 
 local answer = {}
 
@@ -155,13 +156,8 @@ end
 
 --- Writes what `check` returned.
 function answer.write(writes, job)
-   if writes.gres then
-      -- A step would ask for the job's GRES too, and parallel steps would run one after another. Where the environment
-      -- can't be written (only sbatch has one) our GRES are left away.
-      job.environment["SLURM_STEP_GRES"] = "none"
-      if job.environment["SLURM_STEP_GRES"] == "none" then
-         job.gres = writes.gres
-      end
+   if writes.gres and steps.free(job) then
+      job.gres = writes.gres -- Slurm puts "gres:" or "gres/" before it, as the release has it
    end
    for name, value in pairs({ comment = writes.comment, prefer = writes.prefer, exc_nodes = writes.exclude }) do
       job[name] = value

@@ -4,7 +4,7 @@ local comment = {}
 
 --- A user's text without anything that looks like our token: nobody may claim a plan by writing its key.
 function comment.strip(text)
-   return (text:gsub("%s*%f[%S]tierwise=%S*", ""):gsub("^%s+", ""))
+   return ((" " .. text):gsub("%s+tierwise=%S*", ""):gsub("^%s+", ""))
 end
 
 --- Whether `token` has the form of one.
@@ -20,7 +20,7 @@ end
 
 --- The token at the end of a comment that we wrote, or nil.
 function comment.token(text)
-   local token = text:match("%f[%S]tierwise=(%S+)$")
+   local token = (" " .. text):match("%stierwise=(%S+)$")
    return token and comment.is_token(token) and token or nil
 end
 

@@ -32,7 +32,8 @@ local function numbers(text)
       local first, last = range:match("^(%d+)%-(%d+)$")
       first = first or range:match("^%d+$")
       last = last or first
-      if not first or #first > 9 or #last > 9 or tonumber(last) - tonumber(first) >= LIMIT - #found then
+      local size = first and #first < 10 and #last < 10 and tonumber(last) - tonumber(first) + 1
+      if not size or size < 1 or size > LIMIT - #found then
          return nil
       end
       for number = tonumber(first), tonumber(last) do
