@@ -2,8 +2,9 @@
 --
 --    package.path = "/usr/share/tierwise/?.lua;" .. package.path
 --    local found, tierwise = pcall(require, "tierwise")
---    … in slurm_job_submit:  return found and tierwise.submit(job_desc, part_list, submit_uid) or slurm.SUCCESS
---    … in slurm_job_modify:  return found and tierwise.modify(job_desc, job_rec, part_list, submit_uid) or slurm.SUCCESS
+--
+-- and returns `found and tierwise.submit(job_desc, part_list, submit_uid) or slurm.SUCCESS` from slurm_job_submit,
+-- `found and tierwise.modify(job_desc, job_rec, part_list, modify_uid) or slurm.SUCCESS` from slurm_job_modify.
 --
 -- Whatever goes wrong in here, the job goes in as its user wrote it: each body runs in pcall, since Slurm 26.05 rejects
 -- a job whose hook raises an error. For Lua 5.1 to 5.4.
@@ -93,7 +94,7 @@ function tierwise.submit(job_desc, part_list, submit_uid)
 end
 
 --- Keeps the plan's token when somebody changes the comment of a job.
-function tierwise.modify(job_desc, job_rec, part_list, submit_uid)
+function tierwise.modify(job_desc, job_rec, part_list, modify_uid)
    local ran, why = pcall(function()
       local changed = job_desc.comment
       if changed then

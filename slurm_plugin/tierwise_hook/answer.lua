@@ -1,8 +1,8 @@
 --- Checks the service's answer against what Slurm knows, and writes it onto the job.
 --
--- Slurm rejects a job with an unknown GRES, feature or node, and it would be our doing: nothing is written before all of
--- it has been checked. What is wrong in itself leaves the job unchanged; what only does not suit this job (a GRES that
--- not enough of its nodes have) is left away.
+-- Slurm rejects a job with an unknown GRES, feature or node, and it would be our doing: nothing is written before all
+-- of it has been checked. What is wrong in itself leaves the job unchanged; what only does not suit this job (a GRES
+-- that not enough of its nodes have) is left away.
 
 local comment = require("tierwise_hook.comment")
 local hostlist = require("tierwise_hook.hostlist")
@@ -107,7 +107,10 @@ end
 --- What to write onto the job, or nil and why the answer is not to be believed. Writes nothing.
 -- @return a table with some of `refuse`, `notice`, `comment`, `gres`, `prefer`, `exclude`
 function answer.check(fields, job, described, conf)
-   local writes = { notice = present(fields.notice) and printable(fields.notice) or nil }
+   local writes = {}
+   if present(fields.notice) and described.directive ~= "" then -- who asked for nothing is told nothing
+      writes.notice = printable(fields.notice)
+   end
    if fields.status == "none" then
       return writes
    elseif fields.status == "refused" then

@@ -1,5 +1,5 @@
---- Keeps our GRES away from a job's steps: a step asks for all GRES of its job, so that parallel steps would run one after
--- another. srun reads SLURM_STEP_GRES; only sbatch's environment can be written.
+--- Keeps our GRES away from a job's steps: a step asks for all GRES of its job, so that parallel steps would run one
+-- after another. srun reads SLURM_STEP_GRES; only sbatch's environment can be written.
 
 local steps = {}
 

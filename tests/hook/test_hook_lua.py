@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierwise.lines import decode, encode
@@ -57,6 +57,7 @@ def test_the_question_about_recorded_submissions(lua: str, recorded: Path, tmp_p
 def test_python_reads_what_lua_writes(lua: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("lines") / "texts"
 
+    @settings(deadline=None)  # a process each
     @given(st.lists(TEXT, min_size=1, max_size=50))
     def check(texts: list[bytes]) -> None:
         path.write_text("".join(f"{text.hex()}\n" for text in texts))
@@ -81,6 +82,7 @@ def test_lua_reads_what_python_writes(lua: str, tmp_path_factory: pytest.TempPat
     path = tmp_path_factory.mktemp("lines") / "messages"
     texts = st.text(max_size=30).map(lambda text: text.encode("utf-8", "replace").decode())
 
+    @settings(deadline=None)  # a process each
     @given(st.lists(texts, min_size=1, max_size=50))
     def check(written: list[str]) -> None:
         path.write_text("".join(f"{encode({'status': 'ok', 'text': text}).hex()}\n" for text in written))

@@ -10,7 +10,7 @@ for text in io.lines(arg[2]) do
       io.write((lines.encode({ { "text", unhex(text) }, { "n", 2 ^ 52 } }):gsub("\n", "\\n")), "\n")
    else
       local fields = lines.decode(unhex(text))
-      io.write(fields and (fields.text or ""):gsub(".", function(char) return ("%02x"):format(char:byte()) end) or "nil",
-         "\n")
+      local text = fields and (fields.text or ""):gsub(".", function(char) return ("%02x"):format(char:byte()) end)
+      io.write(text or "nil", "\n")
    end
 end

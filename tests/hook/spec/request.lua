@@ -48,7 +48,8 @@ for _, job in ipairs(fixture) do
    spec.same(job.name .. ": GRES", described.user_gres, USER_GRES[job.name] or false)
    spec.same(job.name .. ": directive", described.directive, DIRECTIVE[job.name] or "")
    spec.same(job.name .. ": partitions", #described.partitions, job.name == "partitions" and 2 or 1)
-   spec.same(job.name .. ": batch", described.batch, job.name ~= "srun" and job.name ~= "salloc" and job.het_job_offset ~= 1)
+   spec.same(job.name .. ": batch", described.batch,
+      job.name ~= "srun" and job.name ~= "salloc" and job.het_job_offset ~= 1)
 end
 spec.same("all were there", seen, 18)
 spec.same("het components", het, { 100 * 1024 * 1024, 50 * 1024 * 1024 })

@@ -22,13 +22,17 @@ PartitionName=main Nodes=n[1-5] DefMemPerNode=77 Default=YES
 include nodes.conf
 Include missing.conf
 ]])
-write("nodes.conf", "NodeName=s[1-2] Sockets=2 CoresPerSocket=4 ThreadsPerCore=2 CPUs=16 RealMemory=128\nNodeName=a1\nNodeName=a2\n")
+write("nodes.conf", [[
+NodeName=s[1-2] Sockets=2 CoresPerSocket=4 ThreadsPerCore=2 CPUs=16 RealMemory=128
+NodeName=a1
+NodeName=a2
+]])
 
 local conf = slurmconf.parse(folder .. "/slurm.conf")
 spec.same("types", conf.gres_types, { gpu = true, tier_dram = true, tier_cxl = true })
 spec.same("largest", conf.largest, { tier_dram = 4000, tier_cxl = 1024 * 1024, gpu = 2 })
 spec.same("features", conf.features, { fast = true, intel = true, slow = true })
-spec.same("defaults of memory", { conf.def_mem_per_node, conf.def_mem_per_cpu, conf.memory_is_consumed }, { 0, 512, false })
+spec.same("memory", { conf.def_mem_per_node, conf.def_mem_per_cpu, conf.memory_is_consumed }, { 0, 512, false })
 spec.same("shape", conf.nodes.n2,
    { cpus = 8, memory = 64000, gres = { tier_dram = 4000, gpu = 2 }, features = { fast = true, intel = true } })
 spec.same("included", { conf.nodes.s2.cpus, conf.nodes.s2.memory }, { 16, 128 })
