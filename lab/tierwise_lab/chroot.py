@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from tierwise_lab import accounts
 from tierwise_lab.daemons import wait_until
 from tierwise_lab.layout import Layout
+from tierwise_lab.mounts import bind, mount
 
 
 def inside(layout: Layout) -> Path:
@@ -26,7 +25,7 @@ def enter_into(layout: Layout, tree: Path) -> None:
     root, overlay = inside(layout), layout.top / "overlay"
     for folder in (root, overlay / "upper", overlay / "work"):
         folder.mkdir(parents=True)
-    _mount(
+    mount(
         "-t",
         "overlay",
         "tierwise-lab",
@@ -35,11 +34,10 @@ def enter_into(layout: Layout, tree: Path) -> None:
         f"lowerdir={tree},upperdir={overlay}/upper,workdir={overlay}/work",
     )
     for kernel in ("/proc", "/sys", "/dev"):
-        _mount("--rbind", kernel, f"{root}{kernel}")
-        _mount("--make-rslave", f"{root}{kernel}")
+        mount("--rbind", kernel, f"{root}{kernel}")
+        mount("--make-rslave", f"{root}{kernel}")
     here = root / layout.top.relative_to("/")
-    here.mkdir(parents=True)
-    _mount("--bind", str(layout.top), str(here))
+    bind(layout.top, here)
     accounts.add_to(root)
     (root / "etc" / "hosts").write_bytes(Path("/etc/hosts").read_bytes())
 
@@ -59,12 +57,10 @@ def command(layout: Layout, user: str) -> list[str]:
 
 
 def leave(layout: Layout) -> None:
-    """Kill what still runs inside, then unmount everything below the stack's directory."""
+    """Kill what still runs inside."""
     root = inside(layout)
     if root.exists():
         wait_until(lambda: not _kill_inside(root), f"processes inside {root} to die", 10)
-    for point in sorted(_mounts_below(layout.top), key=len, reverse=True):
-        subprocess.run(["umount", "--lazy", point], check=True)
 
 
 def _kill_inside(root: Path) -> int:
@@ -77,14 +73,3 @@ def _kill_inside(root: Path) -> int:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # gone meanwhile; or the machine's own init, which even root may not look into
     return found
-
-
-def _mounts_below(top: Path) -> Iterator[str]:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        point = line.split()[4]
-        if point.startswith(f"{top}/"):
-            yield point
-
-
-def _mount(*args: str) -> None:
-    subprocess.run(["mount", *args], check=True, capture_output=True, text=True)

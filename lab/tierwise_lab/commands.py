@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from tierwise_lab import accounts, chroot, native
+from tierwise_lab import accounts, chroot
 from tierwise_lab.daemons import POLL_S, LabError
 from tierwise_lab.layout import Layout
 from tierwise_lab.options import StackOptions
@@ -127,7 +127,7 @@ class Commands:
     def environment(self, user: str) -> dict[str, str]:
         """What a command of `user` needs to find this Slurm, and nothing of ours."""
         return {
-            "PATH": f"{native.BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": f"{self.layout.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "SLURM_CONF": str(self.layout.slurm_conf),
             "TIERWISE_CONFIG": str(self.layout.config),
             "USER": user,

@@ -45,6 +45,11 @@ class Layout:
         return self.etc / "job_submit.lua"
 
     @property
+    def bin(self) -> Path:
+        """The commands of a checkout."""
+        return self.top / "bin"
+
+    @property
     def lua(self) -> Path:
         """Where job_submit.lua finds the hook's modules."""
         return self.top / "lua"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from pathlib import Path
 
 from tierwise_lab.options import Node, StackOptions
 
-BIN = Path(sys.executable).parent  # where tierwise-decision and tierwise-agent are, too
 SLURMD_PORT = 6818
 SYSTEM_MIB = 200
 

@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import json
 import os
 import shutil
 import signal
 import sys
 import threading
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from tierwise_lab import accounts, cgroups, chroot, munge, native, slurmconf, tierwise
+from tierwise_lab import accounts, cgroups, checkout, chroot, munge, native, slurmconf, tierwise
 from tierwise_lab.commands import ALICE, Commands
 from tierwise_lab.daemons import Daemon, LabError, stop_by_pid_files, wait_until
 from tierwise_lab.layout import SLOTS, Layout, Slot, claim, try_claim
+from tierwise_lab.mounts import unmount_below
 from tierwise_lab.options import Node, StackOptions
 
 SERVICE_PORT = 63  # the last of a slot's ports
@@ -141,6 +144,7 @@ class Stack(Commands):
         if options.slurm_root:
             chroot.enter_into(layout, options.slurm_root)
         if options.with_tierwise:
+            checkout.install_commands(layout)
             tierwise.install(
                 options,
                 layout,
@@ -220,6 +224,8 @@ class Stack(Commands):
                 daemon.start()
         for name in self.daemons:
             self._await(name)
+        if {"decision", *(f"agent-{node.name}" for node in self.local_nodes)} <= set(self.daemons):
+            wait_until(self._agents_reported, "the decision service to hear from every agent", 20)
         if self.options.controller:
             names = {node.name for node in self.local_nodes}
             wait_until(
@@ -246,6 +252,10 @@ class Stack(Commands):
             return ready()
 
         wait_until(ready_or_dead, f"{name} to answer (see {daemon.log})", 20)
+
+    def _agents_reported(self) -> bool:
+        with urllib.request.urlopen(f"{self.service_url}/healthz", timeout=5) as answer:
+            return int(json.load(answer)["nodes_up"]) >= len(self.local_nodes)
 
     def _controller_answers(self) -> bool:
         return "is UP" in self.run(["scontrol", "ping"], user="root").stdout
@@ -282,6 +292,7 @@ def tear_down(layout: Layout) -> None:
         for node in layout.nodes.read_text().split():
             cgroups.remove(node)
     chroot.leave(layout)
+    unmount_below(layout.top)
     shutil.rmtree(layout.top)
 
 
