@@ -3,14 +3,15 @@
 No call holds the interpreter's lock, and no list of pages ever reaches Python.
 """
 
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tierwise.plans import Moves
-from tierwise_node import _pages
+from tierwise_node._pages import ffi as _ffi
+from tierwise_node._pages import lib as _lib
 
-_ffi, _lib = _pages.ffi, _pages.lib
 MAX_NODES: int = _lib.PAGES_MAX_NODES
 
 
@@ -67,6 +68,11 @@ def probe(node: int, budget_ms: int = 50) -> tuple[int, int]:
 def takes_policy(mode: int, nodes: Sequence[int]) -> bool:
     """Whether the kernel takes this set_mempolicy(2) mode, flags included, over `nodes`."""
     return bool(_lib.pages_try_policy(mode, sum(1 << node for node in nodes)) == 0)
+
+
+def address_of(buffer: mmap.mmap) -> int:
+    """Where a mapping of this process begins."""
+    return int(_ffi.cast("uintptr_t", _ffi.from_buffer(buffer)))
 
 
 _KINDS = ("shared", "busy", "no_memory", "gone", "other")

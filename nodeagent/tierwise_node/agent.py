@@ -1,0 +1,123 @@
+"""The agent: its parts put together, started, reloaded and stopped."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from tierwise.config import AgentConfig, Config
+from tierwise.errors import ConfigError
+from tierwise_node import pages
+from tierwise_node.answers import Answers
+from tierwise_node.cgroups import Cgroups
+from tierwise_node.deliveries import Deliveries
+from tierwise_node.doctor import Doctor
+from tierwise_node.interleave import InterleaveWeights
+from tierwise_node.jobs import Jobs
+from tierwise_node.journal import Journal
+from tierwise_node.numa import NumaNodes
+from tierwise_node.placer import Placer
+from tierwise_node.planner import Planner
+from tierwise_node.server import Server
+from tierwise_node.service import Service
+from tierwise_node.tiers import Topology
+from tierwise_node.watch import Watch, tier_rate
+from tierwise_policy.interleave import weights
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One agent for one Slurm NodeName. `load` reads the configuration again for a reload."""
+
+    def __init__(self, node: str, load: Callable[[], Config]) -> None:
+        self._node, self._load = node, load
+        self._weights = InterleaveWeights()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+        stop, reload = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, reload.set)
+        config = self._load()
+        await self._serve(config, stop, reload, after_absence=True)
+        while not stop.is_set():
+            reload.clear()
+            config = self._reloaded(config)
+            await self._serve(config, stop, reload, after_absence=False)
+        self._weights.restore()
+
+    async def _serve(self, config: Config, stop: asyncio.Event, reload: asyncio.Event, after_absence: bool) -> None:
+        """One life between two (re)loads. What it knows of jobs is in the journal, so nothing is lost between."""
+        agent = config.agent
+        topology = Topology(NumaNodes(), agent.tiers, pages.probe, agent.capacity_share)
+        cgroups = Cgroups(self._node, agent.cgroup)
+        journal = Journal(Path(self._path(agent.state)))
+        service = Service(config)
+        planner = Planner(self._node, service.plan, agent.pin_share)
+        jobs = Jobs(self._node, topology, cgroups, journal, planner, agent.sample_interval, after_absence)
+        deliveries = Deliveries(service, jobs, journal, agent.report_interval)
+        rate = tier_rate(agent.move_limit, {tier.name: tier.bandwidth for tier in topology.tiers()})
+        watch = Watch(jobs, topology, Placer(topology, cgroups), agent.sample_interval, rate)
+        doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config)
+        server = Server(Path(self._path(agent.socket)), Answers(jobs, cgroups, topology, doctor.look))
+        tasks = [asyncio.create_task(watch.run()), asyncio.create_task(deliveries.run())]
+        tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
+        await server.start()
+        log.info("agent of %s: tiers %s, socket %s", self._node, ", ".join(topology.order), self._path(agent.socket))
+        await _first(stop, reload)
+        await server.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        service.close()
+        journal.close()
+
+    async def _keep_weights(self, agent: AgentConfig, topology: Topology) -> None:
+        """Own the host's interleave weights; where another agent does, take over when it stops."""
+        if not agent.interleave_weights:
+            self._weights.state = "switched off by agent.interleave_weights"
+            self._weights.restore()
+            return
+        per_node = {
+            node: tier.bandwidth // len(tier.numa_nodes) for tier in topology.tiers() for node in tier.numa_nodes
+        }
+        wanted = dict(zip(per_node, weights(list(per_node.values())), strict=True))
+        self._weights.take(wanted)
+        while not self._weights.owned:
+            await asyncio.sleep(agent.report_interval)
+            self._weights.take(wanted)
+
+    def _reloaded(self, config: Config) -> Config:
+        try:
+            return self._load()
+        except ConfigError as error:
+            log.error("%s: the agent goes on with what it had", error)
+            return config
+
+    def _path(self, template: str) -> str:
+        return template.replace("%n", self._node)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+def settle_in() -> None:
+    """Give up what the agent doesn't need, and make it the last to be killed: it is small, and jobs depend on it."""
+    os.umask(0o077)
+    try:
+        Path("/proc/self/oom_score_adj").write_text("-900")
+    except OSError as error:  # without CAP_SYS_RESOURCE
+        log.warning("could not lower the agent's oom_score_adj: %s", error.strerror)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, most), most))

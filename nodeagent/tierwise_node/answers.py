@@ -1,0 +1,163 @@
+"""What the agent answers on its socket (docs/protocol.md), and to whom: root, or the job's own user."""
+
+import asyncio
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from tierwise.directive import MAX_LENGTH
+from tierwise.errors import DirectiveError, ProtocolError
+from tierwise.messages import Mechanism, PlanKey
+from tierwise.plans import Plan
+from tierwise_node.cgroups import Cgroups
+from tierwise_node.jobs import Jobs
+from tierwise_node.planner import step_policy
+from tierwise_node.record import JobRecord
+from tierwise_node.server import Peer
+from tierwise_node.tiers import Topology
+
+Fields = dict[str, str]
+Reply = dict[str, str | int]
+PROLOG_WAIT = 1.0
+"""Seconds after which a prolog is let go, while its plan is still being made."""
+POLICY_WAS_SET = "a memory policy was set already (--mem-bind, or the user's own): ours is not applied"
+_TOKEN = re.compile(r"\btierwise=([0-9a-f]{16})\b")
+_LARGEST = (1 << 63) - 1
+
+
+class Answers:
+    """Answers one message at a time. `doctor` looks at the host's mechanisms."""
+
+    def __init__(
+        self, jobs: Jobs, cgroups: Cgroups, topology: Topology, doctor: Callable[[], tuple[Mechanism, ...]]
+    ) -> None:
+        self._jobs, self._cgroups, self._topology, self._doctor = jobs, cgroups, topology, doctor
+        self._preparing: set[asyncio.Task[JobRecord]] = set()
+        self._operations = {
+            "prolog": self._prolog,
+            "epilog": self._epilog,
+            "task": self._task,
+            "exit": self._exit,
+            "job": self._job,
+            "status": self._status,
+            "doctor": self._ask_doctor,
+        }
+
+    async def __call__(self, peer: Peer, fields: Fields) -> Reply:
+        """The answer to one message. Raises ProtocolError."""
+        operation = self._operations.get(fields.get("op", ""))
+        if operation is None:
+            raise ProtocolError(f"op must be one of {', '.join(self._operations)}")
+        return await operation(peer, fields)
+
+    # --- Slurm's side -----------------------------------------------------------------------------------------------
+
+    async def _prolog(self, peer: Peer, fields: Fields) -> Reply:
+        if peer.uid != 0:
+            return _refused("only root may tell of a job's start")
+        token = _TOKEN.search(fields.get("comment", ""))
+        key = PlanKey(_number(fields, "job_id"), token[1] if token else "", _number(fields, "restart", 0))
+        work = asyncio.create_task(self._jobs.prolog(key, _number(fields, "uid"), _directive(fields)))
+        self._preparing.add(work)
+        work.add_done_callback(self._preparing.discard)
+        done, _ = await asyncio.wait({work}, timeout=PROLOG_WAIT)
+        for each in done:
+            each.result()
+        return {"status": "ok"}
+
+    async def _epilog(self, peer: Peer, fields: Fields) -> Reply:
+        if peer.uid != 0:
+            return _refused("only root may tell of a job's end")
+        self._jobs.end(_number(fields, "job_id"))
+        return {"status": "ok"}
+
+    async def _exit(self, peer: Peer, fields: Fields) -> Reply:
+        job_id = _number(fields, "job_id")
+        if peer.uid != 0 and not self._may_see(peer, job_id):
+            return _refused(f"job {job_id} is not yours")
+        self._jobs.observe_one(job_id)
+        return {"status": "ok"}
+
+    async def _task(self, peer: Peer, fields: Fields) -> Reply:
+        job_id, uid = _number(fields, "job_id"), _number(fields, "uid")
+        if reason := self._task_refusal(peer, job_id, uid):
+            return _refused(reason)
+        key = PlanKey(job_id, "", _number(fields, "restart", 0))
+        memory = _number(fields, "mem", 0)
+        record = await self._jobs.task(key, uid, _directive(fields), memory)
+        if record.plan is None:
+            return {"status": "none", "reason": record.reason}
+        if fields.get("policy_set") == "1":
+            self._jobs.degrade(record, POLICY_WAS_SET)
+        return self._policy(record.plan, record, _directive(fields))
+
+    def _policy(self, plan: Plan, record: JobRecord, directive: str) -> Reply:
+        try:
+            policy = step_policy(directive, record.directive, plan, record.memory, self._jobs.tiers())
+        except (DirectiveError, ValueError) as error:
+            return _refused(str(error))
+        return {
+            "status": "ok",
+            "policy": policy.mode,
+            "nodes": ",".join(map(str, self._topology.nodes(policy.tiers))),
+            "numa_balancing": int(policy.numa_balancing),
+            "degraded": "; ".join(plan.degraded),
+        }
+
+    def _task_refusal(self, peer: Peer, job_id: int, uid: int) -> str:
+        """Why this peer may not ask for that job; empty: it may. Root may ask for any job."""
+        if peer.uid == 0:
+            return ""
+        if peer.uid != uid:
+            return f"uid {peer.uid} asked as uid {uid}"
+        record = self._jobs.records.get(job_id)
+        its_job = self._cgroups.job_of(peer.pid)
+        told_by_root = record is not None and record.prologued and record.uid == uid
+        if its_job == job_id or (its_job is None and told_by_root):
+            return ""
+        return f"process {peer.pid} is not in a cgroup of job {job_id} on this node"
+
+    # --- people's side ------------------------------------------------------------------------------------------------
+
+    async def _job(self, peer: Peer, fields: Fields) -> Reply:
+        job_id = _number(fields, "job_id")
+        if not self._may_see(peer, job_id):
+            return _refused(f"job {job_id} is not yours, or not on this node")
+        return _json(self._jobs.sample(self._jobs.records[job_id]))
+
+    async def _status(self, peer: Peer, fields: Fields) -> Reply:
+        return _json(self._jobs.node_sample(peer.uid))
+
+    async def _ask_doctor(self, peer: Peer, fields: Fields) -> Reply:
+        return _json(await asyncio.to_thread(self._doctor))
+
+    def _may_see(self, peer: Peer, job_id: int) -> bool:
+        record = self._jobs.records.get(job_id)
+        return record is not None and peer.uid in (0, record.uid)
+
+
+def _refused(reason: str) -> Reply:
+    return {"status": "refused", "reason": reason}
+
+
+def _json(value: object) -> Reply:
+    return {"status": "ok", "json": msgspec.json.encode(value).decode()}
+
+
+def _number(fields: Fields, key: str, default: int | None = None) -> int:
+    """A whole number that fits into 63 bits. Raises ProtocolError."""
+    text = fields.get(key, "")
+    if not text and default is not None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > _LARGEST:
+        raise ProtocolError(f"{key} must be a whole number")
+    return int(text)
+
+
+def _directive(fields: Fields) -> str:
+    """The directive as it came, empty when it is too long to be one. Raises ProtocolError."""
+    directive = fields.get("tier", "")
+    if len(directive) > MAX_LENGTH:
+        raise ProtocolError(f"tier is longer than {MAX_LENGTH} characters")
+    return directive

@@ -1,0 +1,66 @@
+"""What goes from the agent to the decision service: samples now and then, reports until they are taken."""
+
+import asyncio
+import contextlib
+import logging
+
+from tierwise.errors import TierwiseError
+from tierwise_node.jobs import Jobs
+from tierwise_node.journal import Journal
+from tierwise_node.service import Service
+
+log = logging.getLogger(__name__)
+CLOSEST = 1.0
+"""Seconds between two deliveries at least, however much changes."""
+LONGEST_PAUSE = 300.0
+
+
+class Deliveries:
+    """Sends a sample each `interval` seconds and when a job begins or ends, and the journal's queued reports."""
+
+    def __init__(self, service: Service, jobs: Jobs, journal: Journal, interval: float) -> None:
+        self._service, self._jobs, self._journal, self._interval = service, jobs, journal, interval
+        self._changed = asyncio.Event()
+        self.problem = ""
+        jobs.changed = self._changed.set
+
+    async def run(self) -> None:
+        """Deliver until cancelled. While the service is away the pauses grow; nothing is lost meanwhile."""
+        pause = self._interval
+        while True:
+            self._changed.clear()
+            try:
+                await self._service.sample(self._jobs.node_sample())
+                await self._reports()
+                self.problem, pause = "", self._interval
+            except TierwiseError as error:
+                self._tell(error)
+                pause = min(max(pause, CLOSEST) * 2, LONGEST_PAUSE)
+            except Exception:
+                log.exception("a delivery failed")
+            await asyncio.sleep(CLOSEST)
+            if not self.problem:
+                await self._until_changed(pause - CLOSEST)
+            else:
+                await asyncio.sleep(pause - CLOSEST)
+
+    async def _reports(self) -> None:
+        """Each queued report, oldest first. One that is refused stays, and doesn't hold up the others."""
+        refusal: TierwiseError | None = None
+        for number, report in self._journal.queued():
+            try:
+                await self._service.report(report)
+                self._journal.delivered(number)
+            except TierwiseError as error:
+                refusal = error
+        if refusal:
+            raise refusal
+
+    async def _until_changed(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), max(seconds, 0))
+
+    def _tell(self, error: TierwiseError) -> None:
+        if str(error) != self.problem:
+            log.warning("%s: samples are skipped, reports wait in the journal", error)
+        self.problem = str(error)

@@ -1,0 +1,213 @@
+"""The jobs of this node: how each begins, gets its plan, is sampled and ends. The journal keeps every step."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from tierwise import __version__
+from tierwise.messages import JobSample, NodeSample, PlanKey
+from tierwise.tiers import Tier, TierName
+from tierwise_node.cgroups import Cgroups, JobCgroup, Usage
+from tierwise_node.journal import Journal
+from tierwise_node.planner import Planner, evictable
+from tierwise_node.record import MAX_POINTS, SECOND, JobRecord
+from tierwise_node.tiers import Topology
+from tierwise_policy.placement import agrees
+
+log = logging.getLogger(__name__)
+GONE = 5.0
+"""Seconds after which a job whose cgroup has gone is over, where no epilog will tell."""
+NO_EPILOG = 3600.0
+"""The same where a prolog told of the job: an allocation without a running step has no cgroup, and may wait long."""
+
+
+class Jobs:
+    """Records of all jobs here. `changed` is called when one begins or ends, or gets its plan.
+
+    `after_absence`: no agent listened for a while, so epilogs may have been missed and samples have.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        topology: Topology,
+        cgroups: Cgroups,
+        journal: Journal,
+        planner: Planner,
+        interval: float,
+        after_absence: bool,
+    ) -> None:
+        self._node, self._topology, self._cgroups = node, topology, cgroups
+        self._journal, self._planner, self._interval = journal, planner, interval
+        self._locks: dict[int, asyncio.Lock] = {}
+        self.usages: dict[int, Usage] = {}
+        self.groups: dict[int, JobCgroup] = {}
+        self.changed: Callable[[], None] = lambda: None
+        self.records = {record.key.job_id: record for record in journal.records()}
+        self._taken_over: set[int] = set()
+        if after_absence:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        for record in self.records.values():
+            record.prologued = False  # its epilog may have come while nobody listened
+            self._taken_over.add(record.key.job_id)
+            log.info("job %s is taken over", record.key)
+
+    # --- beginning ------------------------------------------------------------------------------------------------
+
+    async def prolog(self, key: PlanKey, uid: int, directive: str) -> JobRecord:
+        """A job is about to start here."""
+        async with self._lock(key.job_id):
+            old = self.records.get(key.job_id)
+            if old is not None and key.restart > old.key.restart:
+                self._end(old, "gone", old.seen or time.time_ns())
+            record = self._record(key, uid)
+            record.prologued = True
+            if not record.final:
+                await self._make_plan(record, directive, 0)
+            return record
+
+    async def task(self, key: PlanKey, uid: int, directive: str, memory: int) -> JobRecord:
+        """A task of a job is about to start. The first one makes the plan if nobody did, and may bring the request."""
+        async with self._lock(key.job_id):
+            old = self.records.get(key.job_id)
+            if old is not None and key.restart > old.key.restart and old.tasked:
+                self._end(old, "gone", old.seen or time.time_ns())
+            record = self._record(key, uid)
+            first_request = record.plan is None and directive and not record.tasked
+            if not record.final or first_request:
+                record.tasked = True
+                await self._make_plan(record, directive or record.directive, memory)
+            elif not record.tasked:
+                record.tasked = True
+                self._journal.save(record)
+            return record
+
+    def _record(self, key: PlanKey, uid: int) -> JobRecord:
+        """The job's record, made or completed with what is known now."""
+        record = self.records.get(key.job_id)
+        if record is None:
+            record = self.records[key.job_id] = JobRecord(key, uid, time.time_ns())
+        token = record.key.token or key.token
+        record.key = PlanKey(key.job_id, token, max(key.restart, record.key.restart))
+        record.uid = uid
+        return record
+
+    async def _make_plan(self, record: JobRecord, directive: str, memory: int) -> None:
+        group = self._cgroups.jobs().get(record.key.job_id)
+        memory = memory or record.memory or (group and group.limit()) or 0
+        tiers = self.tiers()
+        if record.tasked and not memory:
+            memory = sum(tier.capacity for tier in tiers)
+        room = evictable(tiers, self.records.values(), self.usages, but=record.key.job_id)
+        answer = await self._planner.plan(record.key, record.uid, directive, memory, tiers, room)
+        record.directive = answer.directive or directive
+        record.memory = answer.memory or memory
+        record.plan, record.reason = answer.plan, answer.reason
+        record.final = record.tasked or answer.plan is not None or answer.memory > 0 or not directive
+        self._journal.save(record)
+        self.changed()
+
+    def degrade(self, record: JobRecord, reason: str) -> None:
+        """Say in a job's plan, once, why it is not what was asked."""
+        if record.plan is not None and reason not in record.plan.degraded:
+            record.plan = msgspec.structs.replace(record.plan, degraded=(*record.plan.degraded, reason))
+            self._journal.save(record)
+
+    # --- sampling -------------------------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        """Sample every job that has a cgroup, and end those that lost theirs."""
+        now = time.time_ns()
+        self.groups = self._cgroups.jobs()
+        self.usages = {}
+        for job_id in self.groups:
+            self._observe(job_id, now)
+        for record in list(self.records.values()):
+            if record.key.job_id not in self.usages and self._is_over(record, now):
+                self._end(record, "gone", record.seen or now)
+        self._journal.save(*(self.records[job_id] for job_id in self.usages))
+
+    def observe_one(self, job_id: int) -> None:
+        """Sample one job now: its cgroup may be gone in a moment."""
+        self.groups |= {found: group for found, group in self._cgroups.jobs().items() if found == job_id}
+        if job_id in self.groups:
+            self._observe(job_id, time.time_ns())
+
+    def _observe(self, job_id: int, now: int) -> None:
+        usage = self.groups[job_id].usage()
+        if usage is None:
+            return
+        record = self.records.get(job_id)
+        if record is None:
+            record = self.records[job_id] = JobRecord(
+                PlanKey(job_id), _owner(self.groups[job_id]), now, reason="no prolog or task told of this job"
+            )
+            self.changed()
+        self.usages[job_id] = usage
+        record.observe(now, self._topology.per_tier(usage.nodes), usage, gap=job_id in self._taken_over)
+        self._taken_over.discard(job_id)
+        if point := record.take_point(now, self._interval):
+            self._journal.save(points=((record, point),))
+            if record.points >= MAX_POINTS:
+                self._journal.thin_out(record)
+                record.thin_out()
+
+    def _is_over(self, record: JobRecord, now: int) -> bool:
+        patience = NO_EPILOG if record.prologued else GONE
+        return now - max(record.seen, record.started) > patience * SECOND
+
+    # --- ending ---------------------------------------------------------------------------------------------------
+
+    def end(self, job_id: int) -> None:
+        """The epilog: the plan has ended, the report is queued."""
+        if record := self.records.get(job_id):
+            self.observe_one(job_id)
+            self._end(record, "epilog", time.time_ns())
+
+    def _end(self, record: JobRecord, how: str, ended: int) -> None:
+        job_id = record.key.job_id
+        self._journal.end(record, record.report(self._node, ended, how, self._journal.curve(record)))
+        del self.records[job_id]
+        self.usages.pop(job_id, None)
+        self._taken_over.discard(job_id)
+        if job_id in self._locks and not self._locks[job_id].locked():
+            del self._locks[job_id]
+        self.changed()
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def tiers(self) -> tuple[Tier, ...]:
+        """The node's tiers now."""
+        held: dict[TierName, int] = {}
+        for record in self.records.values():
+            for tier, size in record.found.items():
+                held[tier] = held.get(tier, 0) + size
+        return self._topology.tiers(held)
+
+    def sample(self, record: JobRecord) -> JobSample:
+        """One job beside its plan."""
+        return record.sample(agrees(record.plan, record.found, self._topology.order))
+
+    def node_sample(self, uid: int = 0) -> NodeSample:
+        """The node now, with the jobs that `uid` may see: root all, others their own."""
+        jobs = tuple(self.sample(record) for record in self.records.values() if uid in (0, record.uid))
+        return NodeSample(self._node, time.time_ns(), __version__, self.tiers(), jobs)
+
+    def _lock(self, job_id: int) -> asyncio.Lock:
+        return self._locks.setdefault(job_id, asyncio.Lock())
+
+
+def _owner(group: JobCgroup) -> int:
+    """The uid of a job that nobody told us about: its processes', besides Slurm's own."""
+    for pid in group.pids():
+        with contextlib.suppress(OSError):
+            if uid := Path(f"/proc/{pid}").stat().st_uid:
+                return uid
+    return 0

@@ -1,0 +1,145 @@
+"""The agent's small database on the node: records of running jobs, their curves, and reports not yet delivered.
+
+SQLite in WAL mode: a commit survives `kill -9`. A journal that can't be used (damaged, disk full, of another version)
+never stops the agent: the damaged file is set aside, and without a disk the journal lives in memory.
+"""
+
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tierwise.messages import JobReport, UsePoint
+from tierwise_node.record import JobRecord
+
+log = logging.getLogger(__name__)
+VERSION = 1
+MOST_REPORTS = 10_000
+"""Reports kept while the service is away; beyond it the oldest are dropped, and that is logged."""
+_SCHEMA = """
+CREATE TABLE jobs (job_id INTEGER PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE points (job_id INTEGER NOT NULL, number INTEGER NOT NULL, point BLOB NOT NULL,
+                     PRIMARY KEY (job_id, number)) WITHOUT ROWID;
+CREATE TABLE reports (number INTEGER PRIMARY KEY AUTOINCREMENT, report BLOB NOT NULL);
+"""
+
+
+class Journal:
+    """One open journal. `problem` says why it does not outlive this process; empty: it does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.problem = ""
+        path = folder / "journal.db"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._database = _open(path)
+        except sqlite3.DatabaseError as error:
+            self._database = self._start_anew(path, error)
+        except OSError as error:
+            self._database = self._in_memory(f"could not make {folder}: {error.strerror}")
+
+    def close(self) -> None:
+        """Close it; what was committed is on disk."""
+        self._database.close()
+
+    def records(self) -> list[JobRecord]:
+        """The jobs that were running when the last agent stopped."""
+        return [msgspec.msgpack.decode(row[0], type=JobRecord) for row in self._rows("SELECT record FROM jobs")]
+
+    def save(self, *records: JobRecord, points: tuple[tuple[JobRecord, UsePoint], ...] = ()) -> None:
+        """Keep these records, and add points to their curves, at once."""
+        with self._writing() as database:
+            database.executemany(
+                "INSERT OR REPLACE INTO jobs VALUES (?, ?)",
+                [(record.key.job_id, msgspec.msgpack.encode(record)) for record in records],
+            )
+            database.executemany(
+                "INSERT INTO points SELECT ?, COALESCE(MAX(number), 0) + 1, ? FROM points WHERE job_id = ?",
+                [(rec.key.job_id, msgspec.msgpack.encode(point), rec.key.job_id) for rec, point in points],
+            )
+
+    def thin_out(self, record: JobRecord) -> None:
+        """Drop every other point of a curve that is full."""
+        with self._writing() as database:
+            database.execute("DELETE FROM points WHERE job_id = ? AND number % 2 = 0", (record.key.job_id,))
+            database.execute("UPDATE points SET number = -(number + 1) / 2 WHERE job_id = ?", (record.key.job_id,))
+            database.execute("UPDATE points SET number = -number WHERE job_id = ?", (record.key.job_id,))
+
+    def curve(self, record: JobRecord) -> tuple[UsePoint, ...]:
+        """The points of a job's curve, in the order of time."""
+        rows = self._rows("SELECT point FROM points WHERE job_id = ? ORDER BY number", record.key.job_id)
+        return tuple(msgspec.msgpack.decode(row[0], type=UsePoint) for row in rows)
+
+    def end(self, record: JobRecord, report: JobReport) -> None:
+        """Forget a job and queue its report, in one step: neither is lost nor doubled by a crash."""
+        with self._writing() as database:
+            database.execute("DELETE FROM jobs WHERE job_id = ?", (record.key.job_id,))
+            database.execute("DELETE FROM points WHERE job_id = ?", (record.key.job_id,))
+            database.execute("INSERT INTO reports (report) VALUES (?)", (msgspec.json.encode(report),))
+            dropped = database.execute(
+                "DELETE FROM reports WHERE number <= (SELECT MAX(number) FROM reports) - ?", (MOST_REPORTS,)
+            ).rowcount
+        if dropped:
+            log.error("%d old reports were dropped: the decision service took none for too long", dropped)
+
+    def queued(self, most: int = 100) -> list[tuple[int, JobReport]]:
+        """The oldest reports that were not delivered, with their numbers."""
+        rows = self._rows("SELECT number, report FROM reports ORDER BY number LIMIT ?", most)
+        return [(number, msgspec.json.decode(report, type=JobReport)) for number, report in rows]
+
+    def delivered(self, number: int) -> None:
+        """The service has taken this report."""
+        with self._writing() as database:
+            database.execute("DELETE FROM reports WHERE number = ?", (number,))
+
+    def _rows(self, query: str, *values: int) -> list[Any]:
+        return self._database.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction. A full disk loses what it would have kept, not the agent."""
+        try:
+            with self._database:
+                yield self._database
+        except sqlite3.OperationalError as error:
+            self.problem = f"the journal can't be written: {error}"
+            log.error("%s", self.problem)
+
+    def _start_anew(self, path: Path, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        aside = path.with_name(f"journal-{int(time.time())}.damaged")
+        log.error("journal %s: %s: set aside as %s; jobs that run now are taken up anew", path, error, aside.name)
+        try:
+            path.replace(aside)
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            return _open(path)
+        except (OSError, sqlite3.DatabaseError) as again:
+            return self._in_memory(f"journal {path}: {again}")
+
+    def _in_memory(self, problem: str) -> sqlite3.Connection:
+        self.problem = f"{problem}: plans and reports won't outlive this agent"
+        log.error("%s", self.problem)
+        database = sqlite3.connect(":memory:")
+        database.executescript(_SCHEMA)
+        return database
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=2.0)
+    try:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            raise sqlite3.DatabaseError(f"its version is {version}, this agent's is {VERSION}")
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        if version == 0:
+            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+    except BaseException:
+        database.close()
+        raise
+    return database

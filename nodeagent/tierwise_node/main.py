@@ -1,0 +1,75 @@
+"""`tierwise-agent`: the command."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+
+import msgspec
+
+from tierwise.config import load_config
+from tierwise.errors import TierwiseError
+from tierwise.units import format_size
+
+
+def main() -> None:
+    """Run the agent of one node, or print the tiers that it would find."""
+    options = _options()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        if options.print_tiers:
+            _print_tiers(options)
+        else:
+            _run(options)
+    except TierwiseError as error:
+        sys.exit(f"tierwise-agent: {error}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tierwise-agent", description="The Tierwise agent of one Slurm node.")
+    parser.add_argument("--config", metavar="FILE", help="the configuration (default: /etc/tierwise/tierwise.toml)")
+    parser.add_argument(
+        "--node",
+        metavar="NAME",
+        default=socket.gethostname().split(".")[0],
+        help="Slurm's NodeName (default: the host)",
+    )
+    parser.add_argument("--print-tiers", action="store_true", help="print the node's memory tiers and exit")
+    parser.add_argument("--json", action="store_true", help="with --print-tiers: as JSON")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> None:
+    from tierwise_node.agent import Agent, settle_in  # noqa: PLC0415  --print-tiers needs none of it
+
+    if os.geteuid() != 0:
+        raise TierwiseError("the agent moves other users' pages: run it as root")
+    settle_in()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(Agent(options.node, lambda: load_config(options.config)).run())
+
+
+def _print_tiers(options: argparse.Namespace) -> None:
+    from tierwise_node import pages  # noqa: PLC0415
+    from tierwise_node.numa import NumaNodes  # noqa: PLC0415
+    from tierwise_node.tiers import Topology  # noqa: PLC0415
+
+    agent = load_config(options.config).agent
+    tiers = Topology(NumaNodes(), agent.tiers, pages.probe, agent.capacity_share).tiers()
+    if options.json:
+        print(msgspec.json.encode(tiers).decode())
+        return
+    for tier in tiers:
+        nodes = ",".join(map(str, tier.numa_nodes))
+        print(
+            f"{tier.name:6} nodes {nodes:8} {format_size(tier.capacity):>10}, {format_size(tier.free):>10} free, "
+            f"{tier.latency_ns} ns, {tier.bandwidth / 1e9:.1f} GB/s ({tier.source})"
+        )
+
+
+if __name__ == "__main__":
+    main()

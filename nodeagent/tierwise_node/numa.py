@@ -1,0 +1,137 @@
+"""What the kernel says of each NUMA node with memory: capacity, free bytes, HMAT figures, distance, memory tier.
+
+Everything is read below two roots, /sys and /proc, so that a test can hand in a recorded machine.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tierwise.units import KIB
+
+PAGE = 4096
+MB = 1_000_000
+_PMEM, _CXL = re.compile(r"/ndbus\d"), re.compile(r"/(ACPI0017:\d|decoder\d|cxl_)")
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What doesn't change about one NUMA node with memory. None: the kernel doesn't say.
+
+    `latency_ns` and `bandwidth` (bytes per second) are HMAT's, as its nearest CPUs see it; `distance` is ACPI SLIT's
+    to the nearest node with CPUs (10: the node itself); `memory_tier` orders nodes, smaller is faster; `device` is
+    `pmem` or `cxl` where a dax device of that kind gave this node its memory.
+    """
+
+    node: int
+    has_cpus: bool
+    distance: int
+    latency_ns: int | None = None
+    bandwidth: int | None = None
+    memory_tier: int | None = None
+    device: str | None = None
+
+
+class NumaNodes:
+    """The host's NUMA nodes."""
+
+    def __init__(self, sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> None:
+        self._nodes = sysfs / "devices/system/node"
+        self._tiering = sysfs / "devices/virtual/memory_tiering"
+        self._dax = sysfs / "bus/dax/devices"
+        self._low = _low_watermarks(proc / "zoneinfo")
+
+    def facts(self) -> tuple[NodeFacts, ...]:
+        """All nodes with memory, by number."""
+        with_memory = parse_list((self._nodes / "has_memory").read_text())
+        with_cpus = set(parse_list((self._nodes / "has_cpu").read_text()))
+        tiers, devices = dict(self._memory_tiers()), dict(self._dax_targets())
+        return tuple(
+            NodeFacts(
+                node,
+                has_cpus=node in with_cpus,
+                distance=self._distance(node, with_cpus),
+                latency_ns=self._access(node, "read_latency"),
+                bandwidth=_scaled(self._access(node, "read_bandwidth"), MB),
+                memory_tier=tiers.get(node),
+                device=devices.get(node),
+            )
+            for node in with_memory
+        )
+
+    def memory(self, node: int) -> tuple[int, int]:
+        """Capacity and free bytes of a node now: memory comes and goes (hotplug, balloons).
+
+        Free is what the kernel could hand out: free and clean, idle page cache, less the low watermark.
+        """
+        info = self._meminfo(node)
+        clean = max(info["Inactive(file)"] - info["Dirty"] - info["Writeback"], 0)
+        return info["MemTotal"], max(info["MemFree"] + clean - self._low.get(node, 0), 0)
+
+    def _meminfo(self, node: int) -> dict[str, int]:
+        """Bytes by name. A node can go offline: then it has none."""
+        try:
+            text = (self._nodes / f"node{node}/meminfo").read_text()
+        except OSError:
+            text = ""
+        found = {name: int(kib) * KIB for name, kib in re.findall(r"^Node \d+ (\S+): +(\d+) kB$", text, re.M)}
+        return dict.fromkeys(("MemTotal", "MemFree", "Inactive(file)", "Dirty", "Writeback"), 0) | found
+
+    def _access(self, node: int, name: str) -> int | None:
+        """A figure of HMAT's access class 0 (Documentation/admin-guide/mm/numaperf.rst); 0 means unknown too."""
+        try:
+            return int((self._nodes / f"node{node}/access0/initiators/{name}").read_text()) or None
+        except (OSError, ValueError):
+            return None
+
+    def _distance(self, node: int, with_cpus: set[int]) -> int:
+        try:
+            row = [int(word) for word in (self._nodes / f"node{node}/distance").read_text().split()]
+        except OSError:
+            return 10
+        online = parse_list((self._nodes / "online").read_text())
+        return min((far for other, far in zip(online, row, strict=False) if other in with_cpus), default=10)
+
+    def _memory_tiers(self) -> Iterator[tuple[int, int]]:
+        for folder in self._tiering.glob("memory_tier*"):
+            for node in parse_list((folder / "nodelist").read_text()):
+                yield node, int(folder.name.removeprefix("memory_tier"))
+
+    def _dax_targets(self) -> Iterator[tuple[int, str]]:
+        """Nodes whose memory a dax device gave (kmem), by what lies above the device: NVDIMM bus or CXL."""
+        for device in self._dax.glob("*"):
+            place = str(device.resolve())
+            kind = "pmem" if _PMEM.search(place) else "cxl" if _CXL.search(place) else None
+            try:
+                node = int((device / "target_node").read_text())
+            except (OSError, ValueError):
+                continue
+            if kind:
+                yield node, kind
+
+
+def parse_list(text: str) -> list[int]:
+    """Numbers of a kernel list: `0-2,5`."""
+    numbers: list[int] = []
+    for item in text.split(","):
+        first, _, last = item.strip().partition("-")
+        if first:
+            numbers.extend(range(int(first), int(last or first) + 1))
+    return numbers
+
+
+def _low_watermarks(zoneinfo: Path) -> dict[int, int]:
+    """The sum of a node's zones' low watermarks, in bytes: below it the kernel reclaims."""
+    low: dict[int, int] = {}
+    node = 0
+    for line in zoneinfo.read_text().splitlines():
+        if match := re.match(r"Node (\d+), zone", line):
+            node = int(match[1])
+        elif match := re.match(r" +low +(\d+)$", line):
+            low[node] = low.get(node, 0) + int(match[1]) * PAGE
+    return low
+
+
+def _scaled(value: int | None, factor: int) -> int | None:
+    return None if value is None else value * factor

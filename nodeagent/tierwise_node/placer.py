@@ -1,0 +1,104 @@
+"""Moves a job's pages to where its plan says, within a limit of bytes per second, each move verified.
+
+A page is moved only if its process sits in a cgroup of that job and belongs to the job's user; a process that is not
+dumpable belongs to root in /proc and is left alone.
+"""
+
+import logging
+import mmap
+import os
+import signal
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tierwise.plans import Moves
+from tierwise_node import pages
+from tierwise_node.cgroups import Cgroups, JobCgroup
+from tierwise_node.tiers import Topology
+from tierwise_policy.placement import Correction
+
+log = logging.getLogger(__name__)
+PIECE = 64 << 20
+"""Bytes of one call at most: between two pieces the agent looks at the clock."""
+
+
+@dataclass
+class _Place:
+    """Where the next move of a job goes on: so that a large process is not walked from its beginning each time."""
+
+    pid: int = 0
+    cursor: int = 0
+
+
+class Placer:
+    """Carries corrections out. Used by one thread at a time."""
+
+    def __init__(self, topology: Topology, cgroups: Cgroups) -> None:
+        self._topology, self._cgroups = topology, cgroups
+        self._places: dict[tuple[int, str], _Place] = {}
+
+    def correct(self, job: JobCgroup, uid: int, correction: Correction) -> Moves:
+        """Move at most `correction.size` bytes of a job (PIECE at most); what became of them."""
+        sources = self._topology.nodes([correction.source])
+        targets = self._topology.roomiest(correction.target)
+        left = min(correction.size, PIECE)
+        place = self._places.setdefault((job.job_id, correction.source), _Place())
+        total = Moves()
+        for pid in _from(place.pid, job.pids()):
+            cursor = place.cursor if pid == place.pid else 0
+            moved = self._move(job.job_id, uid, pid, sources, targets, left, cursor)
+            if moved is None:
+                continue
+            total += moved.moves
+            left -= moved.moves.landed * mmap.PAGESIZE
+            place.pid, place.cursor = pid, moved.cursor
+            if left < mmap.PAGESIZE:
+                break
+        else:
+            place.pid = place.cursor = 0
+        return total
+
+    def keep_only(self, jobs: Container[int]) -> None:
+        """Forget the jobs that have ended."""
+        for key in [key for key in self._places if key[0] not in jobs]:
+            del self._places[key]
+
+    def _move(
+        self,
+        job_id: int,
+        uid: int,
+        pid: int,
+        sources: tuple[int, ...],
+        targets: tuple[int, ...],
+        limit: int,
+        cursor: int,
+    ) -> pages.Moved | None:
+        """One process, if it is the job's. The pidfd, opened before the checks, tells afterwards that it still lives:
+        so it was this process all the time, and no other with a reused pid.
+        """
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return None
+        try:
+            if self._cgroups.job_of(pid) != job_id or Path(f"/proc/{pid}").stat().st_uid != uid:
+                return None
+            moved = pages.move(pid, sources, targets, limit, cursor)
+            signal.pidfd_send_signal(pidfd, 0)
+            return moved
+        except ProcessLookupError:
+            log.info("job %d: process %d ended while its pages were moved", job_id, pid)
+            return None
+        except OSError as error:
+            log.info("job %d: %s", job_id, error)
+            return None
+        finally:
+            os.close(pidfd)
+
+
+def _from(first: int, pids: Iterable[int]) -> list[int]:
+    """The pids in their order, beginning with `first` where it is among them."""
+    ordered = sorted(set(pids))
+    at = ordered.index(first) if first in ordered else 0
+    return ordered[at:] + ordered[:at]

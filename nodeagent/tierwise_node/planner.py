@@ -1,0 +1,125 @@
+"""Which plan a job gets here: the decision service's, or, when it can't be asked, our own from the same policy code.
+
+Nothing here waits longer than the budget for the service, and nothing here fails: a job without a plan runs as if
+Tierwise were not installed, and the reason says why.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from tierwise.directive import Request, parse_directive
+from tierwise.errors import DirectiveError, TierwiseError, UnavailableError
+from tierwise.messages import PlanAnswer, PlanKey, PlanQuery
+from tierwise.plans import MemoryPolicy, Plan
+from tierwise.tiers import Tier, TierName
+from tierwise.units import format_size
+from tierwise_node.cgroups import Usage
+from tierwise_node.record import JobRecord
+from tierwise_policy.allocation import TierRoom, allocate
+from tierwise_policy.sizes import SizedClass, resolve
+
+log = logging.getLogger(__name__)
+ON_THE_NODE = "decision service unreachable: planned on the node"
+PAUSE = 10.0
+"""Seconds for which a service that did not answer is not asked again: a job's start must not wait for it each time."""
+Ask = Callable[[PlanQuery], Awaitable[PlanAnswer]]
+
+
+class Planner:
+    """Makes plans. `ask` puts a query to the decision service, raising TierwiseError; it keeps its own budget."""
+
+    def __init__(self, node: str, ask: Ask, pin_share: float) -> None:
+        self._node, self._ask, self._pin_share = node, ask, pin_share
+        self._silent_until = 0.0
+        self.problem = ""
+
+    async def plan(
+        self, key: PlanKey, uid: int, directive: str, memory: int, tiers: tuple[Tier, ...], room: dict[TierName, int]
+    ) -> PlanAnswer:
+        """The plan of a job that starts. `room`: what is evictable per tier. `memory` 0: not known yet."""
+        if time.monotonic() >= self._silent_until:
+            try:
+                answer = await self._ask(PlanQuery(self._node, key, uid, directive, memory, tiers, room))
+                self.problem = ""
+                return answer
+            except UnavailableError as error:
+                self._silent_until = time.monotonic() + PAUSE
+                self._tell(error)
+            except TierwiseError as error:
+                self._tell(error)
+        return self._own(key, directive, memory, tiers, room)
+
+    def _tell(self, error: TierwiseError) -> None:
+        if not self.problem:
+            log.error("%s: this node plans by itself meanwhile", error)
+        self.problem = str(error)
+
+    def _own(
+        self, key: PlanKey, directive: str, memory: int, tiers: Iterable[Tier], room: Mapping[TierName, int]
+    ) -> PlanAnswer:
+        try:
+            request = parse_directive(directive) if directive else Request("auto")
+        except DirectiveError as error:
+            return PlanAnswer(key, directive, memory, None, f"the directive can't be used: {error}")
+        if request.mode != "classes":
+            why = "switched off by --tier=off" if request.mode == "off" else "no history on the node"
+            return PlanAnswer(key, directive, memory, None, f"{why}: the kernel places it ({ON_THE_NODE})")
+        if not memory and any(part.size is None for part in request.classes):
+            return PlanAnswer(key, directive, 0, None, f"the job's memory is not known yet ({ON_THE_NODE})")
+        rooms = [TierRoom(tier.name, room[tier.name], tier.bandwidth, room[tier.name]) for tier in tiers]
+        plan = allocate(resolve(request, memory, explicit=False), rooms, pin_share=self._pin_share)
+        return PlanAnswer(key, directive, memory, plan, ON_THE_NODE)
+
+
+def evictable(
+    tiers: Iterable[Tier], records: Iterable[JobRecord], usages: Mapping[int, Usage], but: int
+) -> dict[TierName, int]:
+    """What each tier can give a new job: free, less what earlier plans may still grow into.
+
+    Jobs without a plan may grow into the fastest tier, up to their limit. `but` is the new job itself.
+    """
+    room = {tier.name: tier.free for tier in tiers}
+    fastest = next(iter(room))
+    for record in records:
+        if record.key.job_id == but:
+            continue
+        if record.plan is not None:
+            for tier, size in record.plan.tiers.items():
+                if tier in room:
+                    room[tier] -= max(size - record.found.get(tier, 0), 0)
+        elif (usage := usages.get(record.key.job_id)) and usage.limit is not None:
+            room[fastest] -= max(usage.limit - usage.used, 0)
+    return {tier: max(size, 0) for tier, size in room.items()}
+
+
+def step_policy(directive: str, job_directive: str, plan: Plan, memory: int, tiers: Iterable[Tier]) -> MemoryPolicy:
+    """The initial policy of one step's tasks: the job's, or that of a smaller request which fits the job's plan.
+
+    Raises DirectiveError (not in the grammar) or ValueError (does not fit, with the reason).
+    """
+    if not directive or directive == job_directive:
+        return plan.policy
+    request = parse_directive(directive)
+    if request.mode == "off":
+        return MemoryPolicy()
+    if request.mode == "auto":
+        return plan.policy
+    parts = {part.memory_class: part for part in plan.parts}
+    wanted: list[SizedClass] = []
+    for asked in request.classes:
+        if asked.memory_class not in parts:
+            raise ValueError(f"--tier={directive}: the job's plan ({job_directive}) has no {asked.memory_class} part")
+        has = parts[asked.memory_class].size - parts[asked.memory_class].unplaced
+        size = memory * asked.percent // 100 if asked.percent is not None else asked.size or has
+        if size > has:
+            raise ValueError(
+                f"--tier={directive}: {format_size(size)} of {asked.memory_class}, but the job's plan "
+                f"({job_directive}) has {format_size(has)}"
+            )
+        wanted.append(SizedClass(asked.memory_class, size))
+    rooms = [
+        TierRoom(tier.name, sum(parts[part.memory_class].tiers.get(tier.name, 0) for part in wanted), tier.bandwidth, 0)
+        for tier in tiers
+    ]
+    return allocate(wanted, rooms).policy

@@ -1,0 +1,69 @@
+"""The agent's line to the decision service. Calls block, so they run in threads of their own: one for plans, which a
+job's start waits for, one for samples and reports, which nobody waits for.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from tierwise.client import DecisionClient
+from tierwise.config import Config
+from tierwise.errors import UnavailableError
+from tierwise.messages import JobReport, NodeSample, PlanAnswer, PlanQuery
+from tierwise.munge import Munge
+
+T = TypeVar("T")
+PLAN_BUDGET = 1.0
+"""Seconds that the final plan may take, over everything."""
+
+
+class Service:
+    """Asks the decision service. Each call raises TierwiseError."""
+
+    def __init__(self, config: Config) -> None:
+        self._plans, self._reports = _Line(config), _Line(config)
+
+    async def plan(self, query: PlanQuery) -> PlanAnswer:
+        """The final plan of a job, within PLAN_BUDGET."""
+        try:
+            return await asyncio.wait_for(
+                self._plans.call(lambda client: client.plan(query, timeout=PLAN_BUDGET)), PLAN_BUDGET
+            )
+        except TimeoutError:
+            raise UnavailableError(f"the decision service made no plan within {PLAN_BUDGET:g} s") from None
+
+    async def sample(self, sample: NodeSample) -> None:
+        """Tell what the node holds now."""
+        await self._reports.call(lambda client: client.sample(sample))
+
+    async def report(self, report: JobReport) -> None:
+        """Hand in a report; safe to repeat."""
+        await self._reports.call(lambda client: client.report(report))
+
+    def close(self) -> None:
+        """Drop the connections; a call on its way is not waited for."""
+        self._plans.close()
+        self._reports.close()
+
+
+class _Line:
+    """One thread with one client: a Munge context is not for several threads."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._client: DecisionClient | None = None
+
+    async def call(self, question: Callable[[DecisionClient], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, question: Callable[[DecisionClient], T]) -> T:
+        if self._client is None:  # made when it is needed: munged may start after us
+            agent = self._config.agent
+            munge = None if agent.service.startswith("/") else Munge(self._config.munge.socket)
+            self._client = DecisionClient(agent.service, munge=munge, service_uids=agent.service_uids)
+        return question(self._client)
