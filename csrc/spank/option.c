@@ -63,18 +63,30 @@ void option_publish(spank_t spank)
 			    spank_strerror(error));
 }
 
-void option_of_task(spank_t spank, char canonical[DIRECTIVE_CANONICAL_SIZE])
+/* `text` in its canonical form, "" where it is not in the grammar: a job can change its environment. */
+static void canonicalize(const char *text, char canonical[DIRECTIVE_CANONICAL_SIZE])
 {
 	struct directive_error error;
-	char variable[DIRECTIVE_MAX_LENGTH + 1];
-	char *text = NULL;
 
-	/* --export=NONE hides the option's own variable from spank_option_getopt, but not what option_publish set. */
-	if (spank_option_getopt(spank, &tier, &text) != ESPANK_SUCCESS || !text) {
-		text = variable;
-		if (spank_getenv(spank, "SLURM_SPANK_TIER", variable, sizeof variable) != ESPANK_SUCCESS)
-			*variable = '\0';
-	}
 	if (!directive_parse(text, strlen(text), canonical, &error))
 		*canonical = '\0';
+}
+
+/* Steps inherit the job's directive through their srun, but a step with --export=NONE, and a batch script whose sbatch
+ * had it, only through what option_publish set. In a het job's step it is the first component's for all. */
+struct option option_of_task(spank_t spank)
+{
+	char variable[DIRECTIVE_MAX_LENGTH + 1], jobs[DIRECTIVE_CANONICAL_SIZE];
+	struct option option = {.own = false};
+	char *typed_here = NULL;
+
+	if (spank_getenv(spank, "SLURM_SPANK_TIER", variable, sizeof variable) != ESPANK_SUCCESS)
+		*variable = '\0';
+	canonicalize(variable, jobs);
+	if (spank_option_getopt(spank, &tier, &typed_here) == ESPANK_SUCCESS && typed_here)
+		canonicalize(typed_here, option.directive);
+	else
+		strcpy(option.directive, jobs);
+	option.own = strcmp(option.directive, jobs) != 0;
+	return option;
 }

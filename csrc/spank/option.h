@@ -17,8 +17,13 @@ bool option_register(spank_t spank, const struct settings *settings);
  * see as SPANK_TIER and the job's own steps as SLURM_SPANK_TIER. Only in the local and allocator contexts. */
 void option_publish(spank_t spank);
 
-/* The canonical directive of the job or step whose task is being started, "" without one, or where it is not in the
- * grammar. Only in slurmstepd's task functions. */
-void option_of_task(spank_t spank, char canonical[DIRECTIVE_CANONICAL_SIZE]);
+/* What a task starts under. */
+struct option {
+	char directive[DIRECTIVE_CANONICAL_SIZE]; /* "" without one, or where it is not in the grammar */
+	bool own;                                 /* typed for this step: srun --tier inside a job */
+};
+
+/* The directive of the job or step whose task is being started. Only in slurmstepd's task functions. */
+struct option option_of_task(spank_t spank);
 
 #endif

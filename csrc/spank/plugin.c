@@ -46,11 +46,11 @@ EXPORT int slurm_spank_task_init(spank_t spank, int argc, char **argv)
 	return 0;
 }
 
-EXPORT int slurm_spank_exit(spank_t spank, int argc, char **argv)
+EXPORT int slurm_spank_task_exit(spank_t spank, int argc, char **argv)
 {
 	struct settings settings = settings_read(argc, argv);
 
-	if (!settings.off && spank_context() == S_CTX_REMOTE)
-		task_step_ends(spank, &settings);
+	if (!settings.off)
+		task_end(spank, &settings);
 	return 0;
 }

@@ -20,7 +20,7 @@ enum {
 struct step {
 	uint32_t job_id;
 	uint32_t step_id;
-	bool first_task; /* of this node: it speaks for all */
+	bool speaks; /* one task of this node logs for all */
 	char socket[sizeof((struct sockaddr_un *)0)->sun_path];
 };
 
@@ -41,10 +41,10 @@ static bool find_step(spank_t spank, const struct settings *settings, const char
 		slurm_info("tierwise: %s: Slurm does not say which job this is", phase);
 		return false;
 	}
-	step->first_task = spank_get_item(spank, S_TASK_ID, &task) != ESPANK_SUCCESS || task == 0;
+	step->speaks = spank_get_item(spank, S_TASK_ID, &task) != ESPANK_SUCCESS || task == 0;
 	if (settings_socket(settings, node ? node : "", step->socket, sizeof step->socket))
 		return true;
-	if (step->first_task)
+	if (step->speaks)
 		slurm_info("tierwise: %s: job %u: no path for the agent's socket from %s and NodeName '%s': %m", phase,
 			   step->job_id, settings->socket, node ? node : "");
 	return false;
@@ -61,7 +61,7 @@ static bool ask(const struct step *step, const char *phase, struct lines_request
 				   deadline_ms);
 	if (length >= 0 && lines_decode(answer->bytes, (size_t)length, &answer->lines))
 		return true;
-	if (step->first_task)
+	if (step->speaks)
 		slurm_info("tierwise: %s: job %u: asked the agent at %s in vain: %m", phase, step->job_id, step->socket);
 	return false;
 }
@@ -110,9 +110,8 @@ static void tell_refusal(const struct step *step, const char *directive, const c
 {
 	char text[PRINTABLE_LONG];
 
-	if (step->first_task)
-		slurm_error("tierwise: --tier=%s: %s; the step runs under the job's plan", directive,
-			    printable(text, sizeof text, *reason ? reason : "refused without a reason"));
+	slurm_error("tierwise: job %u: --tier=%s: %s; the step runs under the job's plan", step->job_id, directive,
+		    printable(text, sizeof text, *reason ? reason : "refused without a reason"));
 }
 
 static void set_policy(const struct step *step, const struct lines_answer *lines)
@@ -127,7 +126,7 @@ static void set_policy(const struct step *step, const struct lines_answer *lines
 	printable(nodes_text, sizeof nodes_text, nodes);
 	if (policy_parse(kind, nodes, lines_get(lines, "numa_balancing"), &policy))
 		name = policy_apply(&policy);
-	if (!step->first_task)
+	if (!step->speaks)
 		return;
 	if (name)
 		slurm_verbose("tierwise: task_init: job %u: memory policy %s on nodes '%s'", step->job_id, name,
@@ -140,25 +139,30 @@ static void set_policy(const struct step *step, const struct lines_answer *lines
 			      printable(degraded, sizeof degraded, lines_get(lines, "degraded")));
 }
 
+static bool is_status(const struct answer *answer, const char *status)
+{
+	return strcmp(lines_get(&answer->lines, "status"), status) == 0;
+}
+
 void task_start(spank_t spank, const struct settings *settings)
 {
-	char directive[DIRECTIVE_CANONICAL_SIZE], reason[PRINTABLE_LONG];
+	struct option option = option_of_task(spank);
 	bool policy_set = policy_is_set();
+	char reason[PRINTABLE_LONG];
 	struct answer answer;
 	struct step step;
 
-	if (!find_step(spank, settings, "task_init", &step))
+	if (!find_step(spank, settings, "task_init", &step) ||
+	    !ask_about_task(spank, &step, option.directive, policy_set, &answer))
 		return;
-	option_of_task(spank, directive);
-	if (!ask_about_task(spank, &step, directive, policy_set, &answer))
-		return;
-	if (*directive && strcmp(lines_get(&answer.lines, "status"), "refused") == 0) {
-		tell_refusal(&step, directive, lines_get(&answer.lines, "reason"));
-		if (!ask_about_task(spank, &step, "", policy_set, &answer))
+	if (*option.directive && is_status(&answer, "refused")) {
+		if (option.own && step.speaks)
+			tell_refusal(&step, option.directive, lines_get(&answer.lines, "reason"));
+		if (!ask_about_task(spank, &step, "", policy_set, &answer)) /* under the job's plan, then */
 			return;
 	}
-	if (strcmp(lines_get(&answer.lines, "status"), "ok") != 0) {
-		if (step.first_task)
+	if (!is_status(&answer, "ok")) {
+		if (step.speaks)
 			slurm_verbose("tierwise: task_init: job %u: no plan: %s", step.job_id,
 				      printable(reason, sizeof reason, lines_get(&answer.lines, "reason")));
 		return;
@@ -167,16 +171,20 @@ void task_start(spank_t spank, const struct settings *settings)
 		set_policy(&step, &answer.lines);
 }
 
-void task_step_ends(spank_t spank, const struct settings *settings)
+void task_end(spank_t spank, const struct settings *settings)
 {
+	static uint32_t ended; /* one slurmstepd, one step, one thread that waits for its tasks */
 	struct lines_request request = {.length = 0};
+	uint32_t tasks = 0;
 	struct answer answer;
 	struct step step;
 
-	if (!find_step(spank, settings, "exit", &step))
+	spank_get_item(spank, S_JOB_LOCAL_TASK_COUNT, &tasks);
+	if (++ended < tasks || !find_step(spank, settings, "task_exit", &step))
 		return;
+	step.speaks = true; /* it is the last */
 	lines_add(&request, "op", "exit");
 	lines_add_number(&request, "job_id", step.job_id);
 	lines_add_number(&request, "step", step.step_id);
-	ask(&step, "exit", &request, EXIT_DEADLINE_MS, &answer);
+	ask(&step, "task_exit", &request, EXIT_DEADLINE_MS, &answer);
 }

@@ -13,7 +13,8 @@
  * kernel's default policy. */
 void task_start(spank_t spank, const struct settings *settings);
 
-/* Tell the agent that a step ends, while the cgroup of its job exists. Called as root. */
-void task_step_ends(spank_t spank, const struct settings *settings);
+/* Tell the agent, when the last task of this node's part of a step has ended, to look at the job's cgroup once more.
+ * Called as root after each task. Not in slurm_spank_exit: a job's memory cgroup is gone by then (seen in 22.05). */
+void task_end(spank_t spank, const struct settings *settings);
 
 #endif
