@@ -10,6 +10,7 @@ from tierwise_lab.accounts import SLURM_USER
 from tierwise_lab.layout import Layout
 from tierwise_lab.options import Node, StackOptions
 
+CREDENTIAL_S = 5
 TIERS = ("dram", "pmem", "cxl")
 
 
@@ -31,7 +32,8 @@ def slurm_conf(options: StackOptions, layout: Layout, controller: Controller, no
         f"SlurmUser={SLURM_USER}",
         "SlurmdUser=root",
         "AuthType=auth/munge",
-        f"AuthInfo=socket={layout.munge_socket}",
+        # A requeued job waits until its old credentials have expired: two minutes, if they had their way.
+        f"AuthInfo=socket={layout.munge_socket},cred_expire={CREDENTIAL_S}",
         f"StateSaveLocation={layout.state}",
         f"SlurmdSpoolDir={layout.spool}/%n",
         f"SlurmctldPidFile={layout.state}/slurmctld.pid",

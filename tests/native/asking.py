@@ -14,6 +14,7 @@ import msgspec
 from tierwise.errors import RefusedError
 from tierwise.local import ask
 from tierwise.messages import JobReport, JobSample, JobView
+from tierwise.plans import Plan
 from tierwise_lab import accounts
 from tierwise_lab.commands import ALICE
 from tierwise_lab.daemons import wait_until
@@ -28,18 +29,23 @@ def job_view(stack: Stack, job_id: int | str, user: str = ALICE) -> JobView | No
     return msgspec.json.decode(done.stdout, type=JobView) if done.returncode == 0 else None
 
 
-def sample(stack: Stack, job_id: int | str, node: str, timeout: float = 15) -> JobSample:
-    """The agent's own view of a running job, once it has one."""
-    path = str(stack.layout.agent_socket(node))
+def sample(stack: Stack, job_id: int | str, node: str) -> JobSample | None:
+    """The agent's own view of a job that runs on its node; None while it knows of none."""
+    try:
+        answer = ask(str(stack.layout.agent_socket(node)), {"op": "job", "job_id": job_id})
+    except RefusedError:
+        return None
+    return msgspec.json.decode(answer["json"], type=JobSample)
 
-    def answered() -> JobSample | None:
-        try:
-            answer = ask(path, {"op": "job", "job_id": job_id})
-        except RefusedError:  # not known yet
-            return None
-        return msgspec.json.decode(answer["json"], type=JobSample)
 
-    return wait_until(answered, f"the agent of {node} to know job {job_id}", timeout)
+def plan_of(stack: Stack, job_id: int | str, node: str, timeout: float = 15) -> Plan:
+    """The plan of a job that runs on `node`, once the agent has made it."""
+
+    def made() -> Plan | None:
+        now = sample(stack, job_id, node)
+        return now and now.plan
+
+    return wait_until(made, f"the agent of {node} to make a plan for job {job_id}", timeout)
 
 
 def reports(stack: Stack, job_id: int | str, count: int = 1, timeout: float = 20) -> tuple[JobReport, ...]:

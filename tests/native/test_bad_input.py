@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from asking import as_user, ask_as, queued, sample
+from asking import as_user, ask_as, plan_of, queued
 
 from tierwise.errors import ProtocolError, RefusedError, UnavailableError
 from tierwise.local import ask
@@ -44,7 +44,6 @@ IN_SCRIPTS = {
     "unknown class": b"fast",
     "two classes without a size": b"lat,bw",
     "10,000 classes": BAD["10,000 classes"].encode(),
-    "a NUL byte": b"lat\0bw",
     "1 MB": b"x" * (1 << 20),
     "escape sequences": b"lat\x1b[2J",
 }
@@ -78,6 +77,17 @@ def test_refused_in_a_script(stack: Stack, bad: str) -> None:
     one_clear_line(stack, stack.run(["sbatch", str(script)]), known)
 
 
+def test_a_nul_byte_in_a_script(stack: Stack) -> None:
+    """Slurm refuses the script before our plugin sees it, in words of its own."""
+    known = queued(stack)
+    script = stack.layout.home(ALICE) / "bad.sh"
+    script.write_bytes(b"#!/bin/sh\n#SBATCH --tier=lat\0bw\ntrue\n")
+    done = stack.run(["sbatch", str(script)])
+    assert done.returncode != 0
+    assert "NULL character" in done.stderr
+    assert queued(stack) == known
+
+
 def test_more_than_the_jobs_own_memory_is_refused(stack: Stack) -> None:
     known = queued(stack)
     done = stack.run(["sbatch", "--tier=cap:2G", "--mem=300M", "--wrap", "true"])
@@ -102,7 +112,7 @@ def alices_job(stack: Stack) -> tuple[int, str]:
     """A running job of alice's and the node it is on."""
     job = stack.sbatch("#!/bin/sh\nsleep 60\n", "--tier=cap", "--mem=300M")
     node = stack.wait(job, "RUNNING")["BatchHost"]
-    sample(stack, job, node)
+    plan_of(stack, job, node)
     return job, node
 
 
@@ -127,7 +137,7 @@ def test_anothers_job_at_the_agent(stack: Stack, alices_job: tuple[int, str]) ->
     for question in (prolog, {"op": "epilog", "job_id": job, "uid": alice}, {**task, "uid": alice}):
         with pytest.raises(RefusedError):
             ask_as(ALICE, path, question)
-    assert sample(stack, job, node).plan is not None
+    assert plan_of(stack, job, node).size == 300 << 20
 
 
 def test_the_hook_socket_is_slurms(stack: Stack) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from asking import reload_hook, reports, sample, unchanged_lines
+from asking import plan_of, reload_hook, reports, unchanged_lines
 from broken_service import Answer, BrokenService, says, sends, silence
 
 from tierwise.lines import encode
@@ -244,12 +244,11 @@ def test_the_agent_is_stopped(stack: Stack) -> None:
 def test_the_agent_is_killed_under_a_job(stack: Stack, folder: str) -> None:
     job = stack.sbatch(WAIT_FOR_GO, "--tier=cap", "--mem=300M", f"--chdir={folder}")
     node = stack.wait(job, "RUNNING")["BatchHost"]
-    plan = sample(stack, job, node).plan
-    assert plan is not None
+    plan = plan_of(stack, job, node)
     stack.kill9(f"agent-{node}")
     assert stack.job(job)["JobState"] == "RUNNING"
     stack.start(f"agent-{node}")
-    assert sample(stack, job, node).plan == plan
+    assert plan_of(stack, job, node) == plan
     stack.run(["touch", f"{folder}/go"])
     stack.wait(job, "COMPLETED")
     (report,) = reports(stack, job)
@@ -261,7 +260,7 @@ def test_the_agent_is_killed_under_a_job(stack: Stack, folder: str) -> None:
 def test_a_job_ends_while_its_agent_is_dead(stack: Stack, folder: str) -> None:
     job = stack.sbatch(WAIT_FOR_GO, "--tier=cap", "--mem=300M", f"--chdir={folder}")
     node = stack.wait(job, "RUNNING")["BatchHost"]
-    plan = sample(stack, job, node).plan
+    plan = plan_of(stack, job, node)
     stack.kill9(f"agent-{node}")
     try:
         stack.run(["touch", f"{folder}/go"])
@@ -330,7 +329,7 @@ def test_a_tier_that_is_full_or_too_small() -> None:
     with Stack(StackOptions(nodes=1, settings={"agent": {"capacity_share": small}})) as stack:
         first = stack.sbatch("#!/bin/sh\nsleep 60\n", "--tier=lat", "--mem=400M")
         node = stack.wait(first, "RUNNING")["BatchHost"]
-        assert sample(stack, first, node).plan is not None
+        plan_of(stack, first, node)
         job = stack.sbatch(TRUE, "--tier=cap", "--mem=2000M")
         assert stack.wait(job)["JobState"] == "COMPLETED"
         (report,) = reports(stack, job)
