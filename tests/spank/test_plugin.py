@@ -1,0 +1,210 @@
+"""The plugin inside a real Slurm, beside an agent that says whatever a test wants."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from listener import Answer, Asked, Listener, says
+
+from tierwise.lines import encode
+from tierwise_lab import accounts
+from tierwise_lab.commands import ALICE
+from tierwise_lab.daemons import wait_until
+from tierwise_lab.options import StackOptions
+from tierwise_lab.stack import Stack
+
+MIB = 1 << 20
+BATCH = str(0xFFFFFFFB)  # SLURM_BATCH_SCRIPT
+POLICY = "head -n1 /proc/self/numa_maps"
+SHOW = f"#!/bin/sh\n{POLICY}\n"
+PREFERRED = says(status="ok", policy="preferred_many", nodes="0", numa_balancing=1)
+INTERLEAVED = says(status="ok", policy="weighted_interleave", nodes="0", numa_balancing=0)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """Slurm with our plugin and neither agents nor a service."""
+    with Stack(StackOptions(nodes=2, agents=False, service=False)) as running:
+        yield running
+
+
+@pytest.fixture
+def agent(stack: Stack) -> Iterator[Listener]:
+    """An agent on every node; it wants PREFERRED_MANY unless a test says otherwise."""
+    listener = Listener({node.name: stack.layout.agent_socket(node.name) for node in stack.nodes}, PREFERRED)
+    yield listener
+    listener.close()
+
+
+def asked(agent: Listener, job: int | str, op: str, count: int) -> list[Asked]:
+    """The requests about a job, once there are `count` of them on all nodes."""
+
+    def arrived() -> list[Asked]:
+        requests = [request for node in agent.asked.values() for request in node]
+        found = [request for request in requests if request.op == op and request.fields["job_id"] == str(job)]
+        return found if len(found) >= count else []
+
+    found = wait_until(arrived, f"{count} times op={op} about job {job}", 15)
+    assert len(found) == count
+    return found
+
+
+def completed(stack: Stack, script: str, *args: str) -> tuple[int, str]:
+    """The id and the output of a batch job that must complete."""
+    job = stack.sbatch(script, "--mem=100M", *args)
+    assert stack.wait(job)["JobState"] == "COMPLETED", stack.output(job)
+    return job, stack.output(job)
+
+
+def policies(output: str) -> list[str]:
+    """The policies in the lines of numa_maps that a job printed: `ADDRESS POLICY file=… mapped=…`."""
+    return re.findall(r"^[0-9a-f]{8,} (.*?)(?: file=.*)?$", output, re.MULTILINE)
+
+
+def succeeds(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("answer", "policy"),
+    [(PREFERRED, "prefer (many)=static|balancing:0"), (INTERLEAVED, "weighted interleave=static:0")],
+)
+def test_the_policy_reaches_every_process(stack: Stack, agent: Listener, answer: Answer, policy: str) -> None:
+    agent.answer = answer
+    script = f"#!/bin/sh\n{POLICY}\n(sh -c '{POLICY}')\nsrun {POLICY}\nsrun -n2 -O sh -c '{POLICY}'\n"
+    _, output = completed(stack, script, "--tier=lat")
+    assert policies(output) == [policy] * 5
+
+
+@pytest.mark.parametrize("export", ["ALL", "NONE"])
+def test_what_a_batch_job_and_its_step_ask(stack: Stack, agent: Listener, export: str) -> None:
+    job, _ = completed(stack, "#!/bin/sh\nsrun /bin/true\n", "--tier=LAT:64M,cap", f"--export={export}")
+    batch, step = asked(agent, job, "task", 2)
+    uid = accounts.ids(ALICE)[0]
+    assert batch.uid == step.uid == uid
+    assert f"/job_{job}/step_batch" in batch.cgroups
+    assert f"/job_{job}/step_0" in step.cgroups
+    expected = {"op": "task", "job_id": str(job), "uid": str(uid), "tier": f"lat:{64 * MIB},cap"}
+    expected |= {"mem": str(100 * MIB), "restart": "0", "policy_set": "0"}
+    assert batch.fields == {**expected, "step": BATCH}
+    assert step.fields == {**expected, "step": "0"}
+    assert {(end.uid, end.fields["step"]) for end in asked(agent, job, "exit", 2)} == {(0, "0"), (0, BATCH)}
+
+
+def test_a_directive_in_the_script(stack: Stack, agent: Listener) -> None:
+    job, _ = completed(stack, "#!/bin/sh\n#SBATCH --tier=bw\ntrue\n")
+    assert [request.fields["tier"] for request in asked(agent, job, "task", 1)] == ["bw"]
+
+
+def test_without_a_directive(stack: Stack, agent: Listener) -> None:
+    job, _ = completed(stack, SHOW)
+    assert [request.fields["tier"] for request in asked(agent, job, "task", 1)] == [""]
+
+
+def test_each_array_task_asks_for_itself(stack: Stack, agent: Listener) -> None:
+    array = stack.sbatch("#!/bin/sh\ntrue\n", "--tier=cap", "--mem=100M", "--array=1-3")
+    stack.wait(array, "COMPLETED")
+    for job in {record["JobId"] for record in stack.jobs(array)}:
+        (request,) = asked(agent, job, "task", 1)
+        assert request.fields["tier"] == "cap"
+
+
+def test_each_node_asks_its_own_agent(stack: Stack, agent: Listener) -> None:
+    output = succeeds(stack.run(["srun", "--tier=cap", "--mem=100M", "-N2", "-n2", *POLICY.split()]))
+    assert policies(output) == ["prefer (many)=static|balancing:0"] * 2
+    for node, requests in agent.asked.items():
+        (request,) = [request for request in requests if request.op == "task"]
+        assert f"/slurm_{node}/" in request.cgroups
+
+
+def test_a_step_inherits_or_has_its_own(stack: Stack, agent: Listener) -> None:
+    steps = "srun true; srun --tier=bw true; srun --export=NONE /bin/true"
+    succeeds(stack.run(["salloc", "--tier=shl", "--mem=100M", "sh", "-c", steps]))
+    requests = [request for node in agent.asked.values() for request in node if request.op == "task"]
+    assert [request.fields["tier"] for request in requests] == ["shl", "bw", "shl"]
+
+
+def test_a_step_that_does_not_fit_runs_under_the_jobs_plan(stack: Stack, agent: Listener) -> None:
+    refused = encode({"status": "refused", "reason": "the plan has\nno \x1b[31mdram"})
+    agent.answer = lambda fields: refused if fields.get("tier") == "lat" else PREFERRED(fields)
+    _, output = completed(stack, f"#!/bin/sh\nsrun -n2 -O --tier=lat {POLICY}\n", "--tier=cap")
+    (line,) = [line for line in output.splitlines() if "tierwise" in line]
+    assert line.endswith("--tier=lat: the plan has?no ?[31mdram; the step runs under the job's plan")
+    assert policies(output) == ["prefer (many)=static|balancing:0"] * 2
+
+
+@pytest.mark.parametrize("option", ["--mem-bind=local", "--mem-bind=map_mem:0"])
+def test_slurms_own_binding_wins(stack: Stack, agent: Listener, option: str) -> None:
+    output = succeeds(stack.run(["srun", "--tier=lat", "--mem=100M", option, *POLICY.split()]))
+    assert policies(output) == ["bind:0"]
+    requests = [request for node in agent.asked.values() for request in node if request.op == "task"]
+    assert [request.fields["policy_set"] for request in requests] == ["1"]
+
+
+def test_the_jobs_memory_cgroup_is_still_there_at_the_end(stack: Stack, agent: Listener) -> None:
+    there: list[bool] = []
+    memory = next(path for path in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")) if path.is_dir())
+
+    def look(fields: dict[str, str]) -> bytes:
+        if fields["op"] == "exit":
+            there.append(any(memory.glob(f"**/job_{fields['job_id']}")))
+        return PREFERRED(fields) or b""
+
+    agent.answer = look
+    job, _ = completed(stack, "#!/bin/sh\nsrun -n2 -O true\n")
+    asked(agent, job, "exit", 2)
+    assert there == [True, True]
+
+
+FAULTS: dict[str, Answer] = {
+    "no plan": says(status="none", reason="no plan"),
+    "an error": says(status="error", reason="broken"),
+    "refused altogether": says(status="refused", reason="this is not your job"),
+    "an unknown status": says(status="perhaps"),
+    "no status": says(policy="preferred_many", nodes="0"),
+    "an unknown policy": says(status="ok", policy="bind", nodes="0"),
+    "no nodes": says(status="ok", policy="preferred_many", nodes=""),
+    "nodes that no kernel has": says(status="ok", policy="preferred_many", nodes="0,99999999999999999999"),
+    "nodes that are not here": says(status="ok", policy="weighted_interleave", nodes="1000,1001"),
+    "the default policy": says(status="ok", policy="default"),
+    "junk": lambda _: b"\x00\xff" * 1000 + b"\n\n",
+    "no key": lambda _: b"preferred_many\n\n",
+    "too many keys": lambda _: b"".join(b"k%d=\n" % number for number in range(65)) + b"\n",
+    "too long": lambda _: b"status=" + b"a" * (1 << 20) + b"\n\n",
+    "half an answer": lambda _: b"status=ok\n",
+    "nothing": lambda _: b"",
+    "silence": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_answer_leaves_the_task_alone(stack: Stack, agent: Listener, fault: str) -> None:
+    agent.answer = FAULTS[fault]
+    _, output = completed(stack, SHOW, "--tier=lat")
+    assert policies(output) == ["default"]
+    assert stack.drained() == {}
+
+
+def test_without_an_agent_the_task_is_left_alone_and_the_log_says_so(stack: Stack) -> None:
+    job, output = completed(stack, SHOW, "--tier=lat")
+    assert policies(output) == ["default"]
+    log = "".join(stack.log(f"slurmd-{node.name}") for node in stack.nodes)
+    assert f"tierwise: task_init: job {job}: asked the agent at" in log
+    assert "No such file or directory" in log
+
+
+def test_off_accepts_anything_and_does_nothing() -> None:
+    options = StackOptions(nodes=1, agents=False, service=False, plugstack_args="off nonsense")
+    with Stack(options) as stack:
+        (node,) = stack.nodes
+        listener = Listener({node.name: stack.layout.agent_socket(node.name)}, PREFERRED)
+        _, output = completed(stack, SHOW, "--tier=what,ever")
+        assert policies(output) == ["default"]
+        assert {request.op for request in listener.asked[node.name]} <= {"prolog", "epilog"}
+        listener.close()
+        assert "tierwise: init: plugstack.conf: 'nonsense' is ignored" in stack.log(f"slurmd-{node.name}")
