@@ -15,10 +15,12 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import urllib.request
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -240,9 +242,9 @@ class Stack(Commands):
         if name == "slurmctld":
             ready = self._controller_answers
         elif name == "decision":
-            ready = self.layout.decision_socket.is_socket
+            ready = partial(listens, self.layout.decision_socket)
         elif name.startswith("agent-"):
-            ready = self.layout.agent_socket(name.removeprefix("agent-")).is_socket
+            ready = partial(listens, self.layout.agent_socket(name.removeprefix("agent-")))
         else:
             return
 
@@ -259,6 +261,12 @@ class Stack(Commands):
 
     def _controller_answers(self) -> bool:
         return "is UP" in self.run(["scontrol", "ping"], user="root").stdout
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody accepts connections there; a killed daemon leaves a socket at which nobody does."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def make_folders(layout: Layout, nodes: Sequence[str]) -> None:
