@@ -92,7 +92,7 @@ def submit(stack: Stack, job: DemoJob) -> int:
     """Submit one job as an ordinary user; returns its id."""
     program = stack.layout.home("tierwise-alice") / "hold.py"  # the source tree may be root's alone
     program.write_text(HOLD.read_text())
-    script = f"#!/bin/sh\nexec {sys.executable} -I {program} {HELD_MIB} {job.manner}\n"
+    script = f"#!/bin/sh\nexec /usr/bin/python3 -I {program} {HELD_MIB} {job.manner}\n"
     directive = [f"--tier={job.directive}"] if job.directive else []
     return stack.sbatch(script, *directive, f"--mem={MEMORY_MIB}M", "--cpus-per-task=1", f"--job-name={job.manner}")
 

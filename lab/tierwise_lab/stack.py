@@ -33,6 +33,9 @@ from tierwise_lab.options import Node, StackOptions
 
 SERVICE_PORT = 63  # the last of a slot's ports
 
+PATIENCE_S = 120
+"""A daemon may take this long to answer: an emulated node runs Python 10 to 20 times slower."""
+
 
 class Stack(Commands):
     """One running Slurm. `start` and `stop` are also what `with` does; `daemons` names what it runs."""
@@ -227,13 +230,13 @@ class Stack(Commands):
         for name in self.daemons:
             self._await(name)
         if {"decision", *(f"agent-{node.name}" for node in self.local_nodes)} <= set(self.daemons):
-            wait_until(self._agents_reported, "the decision service to hear from every agent", 20)
+            wait_until(self._agents_reported, "the decision service to hear from every agent", PATIENCE_S)
         if self.options.controller:
             names = {node.name for node in self.local_nodes}
             wait_until(
                 lambda: all(self.node_states().get(name) == "idle" for name in names),
                 f"nodes {sorted(names)} to become idle (logs in {self.layout.log})",
-                30,
+                PATIENCE_S,
             )
 
     def _await(self, name: str) -> None:
@@ -253,7 +256,7 @@ class Stack(Commands):
                 raise LabError(f"{name} ended at its start: {daemon.text()[-2000:]}")
             return ready()
 
-        wait_until(ready_or_dead, f"{name} to answer (see {daemon.log})", 20)
+        wait_until(ready_or_dead, f"{name} to answer (see {daemon.log})", PATIENCE_S)
 
     def _agents_reported(self) -> bool:
         with urllib.request.urlopen(f"{self.service_url}/healthz", timeout=5) as answer:
