@@ -155,7 +155,7 @@ class Stack(Commands):
                 layout,
                 release=self._release(),
                 service=self.service_url.removeprefix("http://"),
-                share=1 if options.cluster else self.nodes[0].memory_mib / native.memory_mib(),
+                share=1 if options.cluster else self.nodes[0].tiers_mib["dram"] / native.tiers_mib()["dram"],
             )
             if options.plugin_missing:
                 tierwise.hide_plugin(layout)

@@ -324,7 +324,7 @@ def test_switched_off_in_one_word() -> None:
 
 def test_a_tier_that_is_full_or_too_small() -> None:
     """The tier holds less than Slurm hands out: plans are degraded and say so, jobs run to their end."""
-    small = 480 / native.memory_mib()
+    small = 480 / native.tiers_mib()["dram"]
     with Stack(StackOptions(nodes=1, settings={"agent": {"capacity_share": small}})) as stack:
         first = stack.sbatch("#!/bin/sh\nsleep 60\n", "--tier=lat", "--mem=400M")
         node = stack.wait(first, "RUNNING")["BatchHost"]
