@@ -93,7 +93,8 @@ def test(topology: str, out: Path | None, timeout: float, arguments: tuple[str, 
     """Run test modules by pytest on a node. They start the stack that they want."""
     argv = ["python3", "-m", "pytest", "-p", "no:cacheprovider", *map(_path_in_guest, arguments)]
     with Guest(topology) as guest:
-        sys.exit(_run(guest.nodes[0], argv, {}, timeout, out, cwd=str(IN_GUEST)))
+        env = {"HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis"}  # the checkout is read-only there
+        sys.exit(_run(guest.nodes[0], argv, env, timeout, out, cwd=str(IN_GUEST)))
 
 
 @main.command()
