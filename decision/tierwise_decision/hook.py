@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 
 from tierwise.errors import ProtocolError
 from tierwise.lines import MAX_MESSAGE, decode, encode
@@ -16,6 +17,8 @@ from tierwise_decision.submit import Answer, Submit, parse_submission
 PATIENCE = 2.0
 """Seconds for a message to become whole, and for a peer to take its answer."""
 MAX_CONNECTIONS = 256
+MAX_STRANGERS = 16
+"""Connections of uids that may not ask: they are told so, but can't shut out the hook."""
 
 
 class Hook:
@@ -26,7 +29,7 @@ class Hook:
         self._submit = submit
         self._metrics = metrics
         self._complain = complain
-        self._connections = 0
+        self._connections = Counter[bool]()
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: UnixListener) -> None:
@@ -39,25 +42,22 @@ class Hook:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        uid = peer_uid(writer.get_extra_info("socket"))
+        known = self._settings.access.is_hook(uid)
+        self._connections[known] += 1
         try:
+            if self._connections[known] > (MAX_CONNECTIONS if known else MAX_STRANGERS):
+                self._complain("hook_busy", f"too many connections to the hook socket (the last by uid {uid})")
+                return
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._converse(reader, writer)
+                await self._converse(reader, writer, None if known else uid)
         finally:
-            self._connections -= 1
+            self._connections[known] -= 1
             if writer.transport.get_write_buffer_size():  # the peer does not read: nothing to wait for
                 writer.transport.abort()
             writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        uid = peer_uid(writer.get_extra_info("socket"))
-        if self._connections > MAX_CONNECTIONS:
-            self._complain("hook_busy", f"more than {MAX_CONNECTIONS} connections to the hook socket")
-            return
-        if not self._settings.access.is_hook(uid):
-            self._complain("uid", f"uid {uid} may not ask on the hook socket (service.hook_uids)")
-            writer.write(encode(_error(f"uid {uid} may not ask here: see service.hook_uids")))
-            return
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stranger: int | None) -> None:
         while True:
             try:
                 async with asyncio.timeout(PATIENCE):
@@ -69,6 +69,10 @@ class Hook:
             except asyncio.LimitOverrunError:
                 self._complain("hook_junk", f"a message of more than {MAX_MESSAGE} bytes on the hook socket")
                 writer.write(encode(_error(f"a message has at most {MAX_MESSAGE} bytes")))
+                return
+            if stranger is not None:
+                self._complain("uid", f"uid {stranger} may not ask on the hook socket (service.hook_uids)")
+                writer.write(encode(_error(f"uid {stranger} may not ask here: see service.hook_uids")))
                 return
             writer.write(encode(self._answer(message)))
             async with asyncio.timeout(PATIENCE):

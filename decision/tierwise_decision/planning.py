@@ -28,18 +28,22 @@ class Outlook(msgspec.Struct, frozen=True):
 def outlook(
     request: Request, memory: int, *, explicit: bool, whole_node: bool, shapes: Iterable[Shape], pin_share: float
 ) -> Outlook:
-    """Plan a submission on every shape and take the least degraded plan; of equal ones that of the shape with more
-    tiers, then of more nodes, then by its tiers: the same cluster always gives the same answer.
+    """Plan a submission on every shape and take the least degraded plan: least unplaced, then least on a wrong tier;
+    of equal ones that of the shape with more tiers, then of more nodes, then by its tiers: the same cluster always
+    gives the same answer.
 
     Raises RequestTooLargeError where `explicit` and the classes add up to more than `memory`.
     """
     sized = resolve(request, memory, explicit=explicit)
     notices = () if whole_node else _about_sizes(request, memory)
+    shapes = list(shapes)
+    slowest = max((shape.tiers[-1] for shape in shapes), key=lambda tier: tier.latency_ns, default=None)
     best: tuple[tuple[object, ...], Plan, Shape] | None = None
     for shape in shapes:
         classes = resolve(request, shape.capacity, explicit=False) if whole_node and not memory else sized
         plan = allocate(classes, empty_rooms(shape.tiers), pin_share=pin_share)
-        order = (plan.unplaced, len(plan.degraded), -len(shape.tiers), -len(shape.nodes), _figures(shape))
+        wrong = _misplaced(plan, shape.tiers[0].name, slowest.name if slowest else "")
+        order = (plan.unplaced, wrong, len(plan.degraded), -len(shape.tiers), -len(shape.nodes), _figures(shape))
         if best is None or order < best[0]:
             best = (order, plan, shape)
     if best is None:
@@ -97,6 +101,14 @@ def _about_sizes(request: Request, memory: int) -> tuple[str, ...]:
     return ()
 
 
+def _misplaced(plan: Plan, fastest: TierName, slowest: TierName) -> int:
+    """Bytes of LAT and SHL beside the node's fastest tier, and of CAP beside the slowest tier of any node: on a node
+    with DRAM alone a CAP plan is whole, but what CAP wants is elsewhere."""
+    own = {"LAT": fastest, "SHL": fastest, "CAP": slowest}
+    parts = [(part, own[part.memory_class]) for part in plan.parts if part.memory_class in own]
+    return sum(size for part, right in parts for tier, size in part.tiers.items() if tier != right)
+
+
 def _gres(plan: Plan, shape: Shape) -> str:
     """`tier_dram:300,tier_cxl:36`: MiB that add up to the plan rounded up, and never more than the shape has."""
     room = {tier.name: tier.capacity // MIB for tier in shape.tiers}
@@ -110,7 +122,7 @@ def _gres(plan: Plan, shape: Shape) -> str:
         more = min(mib_ceil(planned) - taken, most - counts.get(tier, 0))
         counts[tier] = counts.get(tier, 0) + more
         taken += more
-    return ",".join(f"{GRES_PREFIX}{tier}:{count}" for tier, count in counts.items() if count)
+    return ",".join(f"{GRES_PREFIX}{tier}:{counts[tier]}" for tier in room if counts[tier])
 
 
 def _figures(shape: Shape) -> tuple[tuple[str, int, int], ...]:
