@@ -1,7 +1,9 @@
+#define _GNU_SOURCE /* program_invocation_short_name */
 #include "option.h"
 
 #include "printable.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,11 +31,22 @@ bool option_register(spank_t spank, const struct settings *settings)
 	return false;
 }
 
-/* Slurm calls this for the option in sbatch, salloc and srun, for its echo in their environment, and again (`remote`)
- * in slurmstepd, where it is too late to refuse.
+/* Whether this program only submits: nothing has been sent or allocated yet, and nobody's text is in an editor. */
+static bool only_submits(void)
+{
+	static const char *const programs[] = {"sbatch", "salloc", "srun"};
+
+	for (size_t i = 0; i < sizeof programs / sizeof *programs; i++)
+		if (strcmp(program_invocation_short_name, programs[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Slurm calls this for the option in sbatch, salloc, srun and scrontab, for its echo in their environment, and again
+ * (`remote`) in slurmstepd, where it is too late to refuse.
  *
- * Refusing ends the program here: Slurm would add a second line with the whole argument, a megabyte or control
- * characters included. Nothing has been submitted or allocated yet.
+ * If this returned an error, Slurm would print a second line with the whole argument, a megabyte or control characters
+ * included, and then exit: where that is all it would do, we exit instead.
  */
 static int check(int value, const char *argument, int remote)
 {
@@ -50,7 +63,9 @@ static int check(int value, const char *argument, int remote)
 		slurm_error("tierwise: --tier=%s: item %u: %s", echo, error.item, error.reason);
 	else
 		slurm_error("tierwise: --tier=%s: %s", echo, error.reason);
-	exit(1);
+	if (only_submits())
+		exit(1);
+	return -1;
 }
 
 void option_publish(spank_t spank)

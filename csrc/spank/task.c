@@ -14,6 +14,7 @@
 enum {
 	TASK_DEADLINE_MS = 2000, /* the agent may be making room; it answers at once when it isn't */
 	EXIT_DEADLINE_MS = 1000,
+	MAX_ANSWER = 8 * 1024, /* on the stack, which a user's ulimit may keep small */
 };
 
 /* Who asks. */
@@ -27,7 +28,7 @@ struct step {
 /* An answer's fields and the bytes that they point into. */
 struct answer {
 	struct lines_answer lines;
-	char bytes[LINES_MAX_MESSAGE + 1];
+	char bytes[MAX_ANSWER + 1];
 };
 
 /* slurmstepd has its NodeName in its own environment, where no job can change it (seen in 22.05, 24.11 and 26.05). */
@@ -57,8 +58,7 @@ static bool ask(const struct step *step, const char *phase, struct lines_request
 	ssize_t length = -1;
 
 	if (lines_close(request))
-		length = agent_ask(step->socket, request->text, request->length, answer->bytes, LINES_MAX_MESSAGE,
-				   deadline_ms);
+		length = agent_ask(step->socket, request->text, request->length, answer->bytes, MAX_ANSWER, deadline_ms);
 	if (length >= 0 && lines_decode(answer->bytes, (size_t)length, &answer->lines))
 		return true;
 	if (step->speaks)

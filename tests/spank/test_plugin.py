@@ -11,7 +11,7 @@ import pytest
 from listener import Answer, Asked, Listener, says
 
 from tierwise.lines import encode
-from tierwise_lab import accounts
+from tierwise_lab import accounts, image
 from tierwise_lab.commands import ALICE
 from tierwise_lab.daemons import wait_until
 from tierwise_lab.options import StackOptions
@@ -208,3 +208,15 @@ def test_off_accepts_anything_and_does_nothing() -> None:
         assert {request.op for request in listener.asked[node.name]} <= {"prolog", "epilog"}
         listener.close()
         assert "tierwise: init: plugstack.conf: 'nonsense' is ignored" in stack.log(f"slurmd-{node.name}")
+
+
+def test_slurm_2605() -> None:
+    options = StackOptions(nodes=1, agents=False, service=False, slurm_root=image.chroot_root("forky"))
+    with Stack(options) as stack:
+        (node,) = stack.nodes
+        listener = Listener({node.name: stack.layout.agent_socket(node.name)}, INTERLEAVED)
+        job, output = completed(stack, f"#!/bin/sh\n{POLICY}\nsrun -n2 -O {POLICY}\n", "--tier=bw")
+        assert policies(output) == ["weighted interleave=static:0"] * 3
+        assert [request.fields["tier"] for request in asked(listener, job, "task", 3)] == ["bw"] * 3
+        asked(listener, job, "exit", 2)
+        listener.close()
