@@ -18,21 +18,22 @@ def doctor(context: click.Context) -> None:
     """Which mechanisms of the kernel and of Slurm are used on this host, and why not.
 
     \b
-    used      it works            fallback  something weaker takes its place
-    missing   look at the advice  off       switched off, or not this host's
-    Exits with 1 when something is missing. Run it as root for all details.
+    used      it works
+    fallback  something weaker takes its place
+    missing   not there; where you can mend it, there is advice below
+    off       switched off, or not used here
+    Exits with 1 when something that you can mend is missing.
 
     \b
       tierctl doctor
-      tierctl doctor --json | jq '.[] | select(.state == "missing")'
+      tierctl doctor --json | jq '.[][] | select(.state == "missing")'
     """
     settings = settings_of(context)
     groups = {
         **daemons.kernel(settings),
         "Slurm": slurm(settings.config),
-        "Between hosts": [daemons.munge(settings.config), daemons.decision(settings)],
+        "tierctl on this host": [daemons.munge(settings.config), daemons.decision(settings)],
     }
-    rows = [row for group in groups.values() for row in group]
-    settings.show(rows, lambda: doctor_picture(groups))
-    if any(row.state == "missing" for row in rows):
+    settings.show(groups, lambda: doctor_picture(groups))
+    if any(row.state == "missing" and row.advice for rows in groups.values() for row in rows):
         sys.exit(DISAGREES)

@@ -12,6 +12,7 @@ from tierwise_cli import asking
 from tierwise_cli.exits import DISAGREES
 from tierwise_cli.settings import common_options, settings_of
 from tierwise_cli.show.plan import plans as plans_picture
+from tierwise_policy.sizes import resolve
 
 
 def _directive(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -53,6 +54,8 @@ def plan(context: click.Context, dry_run: bool, directive: str, memory: int, nod
       tierctl plan --dry-run --tier=bw:50%,cap --mem=8G --node n1
     """
     settings = settings_of(context)
+    if memory:  # what is said explicitly is checked as the hook checks it
+        resolve(parse_directive(directive), memory, explicit=True)
     with asking.service(settings) as service:
         answers = service.dry_run(DryRunQuery(directive, memory, node))
     settings.show(answers, lambda: plans_picture(answers))

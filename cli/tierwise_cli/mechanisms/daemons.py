@@ -32,17 +32,26 @@ def decision(settings: Settings) -> Mechanism:
 
 
 def kernel(settings: Settings) -> dict[str, list[Mechanism]]:
-    """What each agent of this host says of its kernel, by a title; without an agent one row that says so."""
+    """What the agents of this host say of its kernel, the first in full, of the others what differs.
+
+    Without an agent it is one row that says so.
+    """
     try:
         paths = asking.agent_sockets(settings)
     except TierwiseError as error:
-        return {"Kernel": [Mechanism("node agent", "missing", str(error), "systemctl status tierwise-agent")]}
+        return {"Node agent": [_silent(error)]}
     groups: dict[str, list[Mechanism]] = {}
+    first: list[Mechanism] = []
     for path in paths:
-        name = asking.agent_name(settings.config, path)
         try:
-            rows = [Mechanism("node agent", "used", path), *asking.mechanisms(path)]
+            said = asking.mechanisms(path)
+            rows = [Mechanism("node agent", "used", path), *(row for row in said if row not in first)]
+            first = first or said
         except TierwiseError as error:
-            rows = [Mechanism("node agent", "missing", str(error), "systemctl status tierwise-agent")]
-        groups[f"Kernel, as the agent of {name} sees it"] = rows
+            rows = [_silent(error)]
+        groups[f"Node {asking.agent_name(settings.config, path)}"] = rows
     return groups
+
+
+def _silent(error: TierwiseError) -> Mechanism:
+    return Mechanism("node agent", "missing", str(error), "systemctl status tierwise-agent")

@@ -23,7 +23,8 @@ Orders = Mapping[NodeName, Sequence[TierName]]
 def job(view: JobView, orders: Orders) -> RenderableType:
     """The picture of `view`. `orders`: each node's tiers, fastest first, where known."""
     blocks: list[RenderableType] = [_head(view)]
-    blocks += [Text(f"  {words.safe(notice)}", words.FAINT) for notice in view.notices]
+    reasons = {sample.reason for sample in view.samples.values()} | {report.reason for report in view.reports}
+    blocks += [Text(f"  {words.safe(notice)}", words.FAINT) for notice in view.notices if notice not in reasons]
     for node, sample in sorted(view.samples.items()):
         blocks.append(Padding(Group(*_running(node, sample, orders.get(node))), (1, 0, 0, 0)))
     for report in sorted(view.reports, key=lambda report: (report.key.restart, report.node)):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
@@ -11,19 +12,25 @@ from tierwise_cli.show import words
 
 
 def plans(answers: Sequence[DryRunPlan]) -> RenderableType:
-    """A block a node."""
+    """A block for all nodes that would give the same."""
     if not answers:
         return Text("No node to plan for: none has reported yet.")
-    return Group(*(Padding(_node(answer), (0, 0, 1, 0)) for answer in answers))
+    alike: dict[bytes, list[DryRunPlan]] = {}
+    for answer in answers:
+        alike.setdefault(msgspec.json.encode((answer.plan, answer.reasons)), []).append(answer)
+    return Group(*(Padding(_nodes(group), (0, 0, 1, 0)) for group in alike.values()))
 
 
-def _node(answer: DryRunPlan) -> RenderableType:
+def _nodes(group: Sequence[DryRunPlan]) -> RenderableType:
+    answer = group[0]
     plan = answer.plan
     if plan is None:
         verdict = ("no plan", words.FAINT)
     else:
         verdict = ("degraded", words.WARN) if plan.degraded else ("as asked", words.GOOD)
-    blocks: list[RenderableType] = [Text.assemble((words.safe(answer.node), words.HEAD), "  ", verdict)]
+    blocks: list[RenderableType] = [
+        Text.assemble((words.safe(", ".join(each.node for each in group)), words.HEAD), "  ", verdict)
+    ]
     if plan is not None:
         tiers = words.tier_order(plan.tiers)
         numbers = ("SIZE", *tiers, "NOWHERE", "PINNED")
