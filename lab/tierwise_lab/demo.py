@@ -6,18 +6,21 @@ folder that it is given. The exit code is 0 only when every job with a plan agre
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tierwise.messages import JobView, NodeView
+from tierwise.client import DecisionClient
+from tierwise.errors import RefusedError
+from tierwise.messages import JobSample
 from tierwise.plans import Plan
 from tierwise.tiers import Tier
 from tierwise.units import format_size
@@ -28,7 +31,6 @@ from tierwise_lab.options import StackOptions
 from tierwise_lab.stack import Stack
 from tierwise_policy.placement import agrees, targets
 
-T = TypeVar("T")
 HELD_MIB = 300
 MEMORY_MIB = 400
 PATIENCE_S = 90.0
@@ -61,6 +63,8 @@ class Outcome(msgspec.Struct):
     found: dict[str, int]
     agrees: bool | None
     note: str
+    misplaced: int
+    """Bytes that had landed elsewhere than planned when the job held all of its memory, and were moved."""
     settled_s: float
 
 
@@ -71,14 +75,16 @@ def main(arguments: Sequence[str]) -> int:
     node = dataclasses.replace(native.this_host(), cpus=len(JOBS) + 1)
     options = StackOptions(cluster=(node,), extra_slurm_conf=("SlurmdParameters=config_overrides",))
     with Stack(options) as stack:
-        tiers = ask(stack, list[NodeView], "nodes")[0].sample.tiers
+        client = DecisionClient(str(stack.layout.decision_socket), timeout=PATIENCE_S)
+        tiers = client.nodes()[0].sample.tiers
         console.print(f"[bold]Slurm and Tierwise run[/] ({time.monotonic() - started:.0f} s); this node has:")
         console.print(tier_table(tiers))
         jobs = [(job, submit(stack, job)) for job in JOBS]
         for job, job_id in jobs:
             directive = f"--tier={job.directive} " if job.directive else ""
             console.print(f"sbatch {directive}--mem={MEMORY_MIB}M hold {HELD_MIB} MiB → job {job_id}")
-        outcomes = [settle(stack, console, tiers, job, job_id) for job, job_id in jobs]
+        with concurrent.futures.ThreadPoolExecutor(len(jobs)) as waiting:
+            outcomes = list(waiting.map(lambda one: settle(client, tiers, *one), jobs))
         console.print(outcome_table(tiers, outcomes))
         stack.attach(["tierctl", "status"], user="root")
         for outcome in outcomes:
@@ -97,51 +103,49 @@ def submit(stack: Stack, job: DemoJob) -> int:
     return stack.sbatch(script, *directive, f"--mem={MEMORY_MIB}M", "--cpus-per-task=1", f"--job-name={job.manner}")
 
 
-def settle(stack: Stack, console: Console, tiers: Sequence[Tier], job: DemoJob, job_id: int) -> Outcome:
+def settle(client: DecisionClient, tiers: Sequence[Tier], job: DemoJob, job_id: int) -> Outcome:
     """Wait until the job holds its memory and its pages are where the plan says, or patience ends."""
     order = [tier.name for tier in tiers]
-    stack.wait(job_id, "RUNNING", timeout=PATIENCE_S)
 
     def pages() -> dict[str, int]:
         return found_on(tiers, anonymous_bytes(job_marker=f"SLURM_JOB_ID={job_id}"))
 
     until(lambda: sum(pages().values()) >= HELD_MIB << 20, f"job {job_id} to hold {HELD_MIB} MiB")
     held = time.monotonic()
-    plan, note = planned(stack, job_id, bool(job.directive))
+    plan, note = planned(client, job_id, bool(job.directive))
+    misplaced = 0
     if plan is not None:
-        excess = sum(max(pages()[tier] - size, 0) for tier, size in targets(plan, pages(), order).items())
-        if excess > sum(pages().values()) / 20:
-            console.print(f"job {job_id}: {format_size(excess)} are not where the plan says yet: the agent moves them")
+        found = pages()
+        misplaced = sum(max(found[tier] - size, 0) for tier, size in targets(plan, found, order).items())
         try:
             until(lambda: agrees(plan, pages(), order) is True, f"job {job_id} to agree with its plan")
+            note = f"after {time.monotonic() - held:.0f} s" if misplaced > HELD_MIB << 15 else "as it landed"
         except LabError as error:
             note = str(error)
     found = pages()
-    wanted = targets(plan, found, order) if plan else {}
-    if plan and not note:
-        note = f"agreed after {time.monotonic() - held:.1f} s"
-    return Outcome(job_id, job.directive, wanted, found, agrees(plan, found, order), note, time.monotonic() - held)
+    return Outcome(
+        job_id=job_id,
+        directive=job.directive,
+        planned=targets(plan, found, order) if plan else {},
+        found=found,
+        agrees=agrees(plan, found, order),
+        note=note,
+        misplaced=misplaced,
+        settled_s=round(time.monotonic() - held, 1),
+    )
 
 
-def planned(stack: Stack, job_id: int, expected: bool) -> tuple[Plan | None, str]:
+def planned(client: DecisionClient, job_id: int, expected: bool) -> tuple[Plan | None, str]:
     """The job's plan and, where it has none, the reason that Tierwise gives."""
+    samples: list[JobSample] = []
 
-    def samples() -> bool:
-        view = ask(stack, JobView, "job", str(job_id))
-        return any(sample.plan is not None or not expected for sample in view.samples.values())
+    def known() -> bool:
+        with contextlib.suppress(RefusedError):  # no node has spoken of it yet
+            samples[:] = client.job(job_id).samples.values()
+        return any(sample.plan is not None or not expected for sample in samples)
 
-    until(samples, f"tierctl to show the plan of job {job_id}")
-    view = ask(stack, JobView, "job", str(job_id))
-    sample = next(iter(view.samples.values()))
-    return sample.plan, sample.reason
-
-
-def ask(stack: Stack, kind: type[T], *command: str) -> T:
-    """What `tierctl COMMAND --json` prints, as the message that it is."""
-    done = stack.run(["tierctl", *command, "--json"], user="root")
-    if done.returncode != 0:
-        raise LabError(f"tierctl {' '.join(command)} --json: exit {done.returncode}: {done.stderr.strip()}")
-    return msgspec.json.decode(done.stdout, type=kind)
+    until(known, f"the decision service to know the plan of job {job_id}")
+    return samples[0].plan, samples[0].reason
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
