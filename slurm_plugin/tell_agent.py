@@ -62,7 +62,7 @@ def ask(path: str, message: bytes) -> bytes:
             agent.settimeout(max(deadline - time.monotonic(), 0.001))
             chunk = agent.recv(4096)
             if not chunk:
-                break
+                raise ConnectionError("it left before its answer was whole")
             answer += chunk
     return answer
 

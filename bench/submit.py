@@ -1,0 +1,225 @@
+"""What Tierwise costs a submission and a task's start: `make bench-submit`, as root. About four minutes.
+
+Two private Slurms on this machine, one with Tierwise and one without, take turns, so that both see the same machine.
+The jobs submitted may start in an hour: what is measured is the submission. Slurm, the decision service, the agent and
+the clients share this machine's cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from figures import BUILD, Figure, publish
+from service import measure
+
+from tierwise_lab.commands import ALICE
+from tierwise_lab.daemons import wait_until
+from tierwise_lab.options import StackOptions
+from tierwise_lab.stack import Stack
+from tierwise_policy.allocation import TierRoom, allocate
+from tierwise_policy.sizes import SizedClass
+
+HERE = Path(__file__).parent
+ROUNDS = 5
+SERIES = 100  # sbatch in series, a round
+CLIENTS = 4
+CLIENT_SUBMISSIONS = 100  # of each libslurm client, a round
+STARTS = 12  # steps started, a round
+ALLOCATIONS = 20_000
+GIB = 1 << 30
+
+
+# Ended jobs are forgotten at once: Slurm's own Lua plugin lists all jobs at each submission, us or not.
+FORGETFUL = ("MinJobAge=2",)
+
+
+@contextmanager
+def pair() -> Iterator[tuple[Stack, Stack]]:
+    """A Slurm with Tierwise and one without, alike but for that."""
+    with_us = StackOptions(nodes=1, extra_slurm_conf=FORGETFUL)
+    without = StackOptions(nodes=1, extra_slurm_conf=FORGETFUL, with_tierwise=False)
+    with Stack(with_us) as ours, Stack(without) as plain:
+        yield ours, plain
+
+
+def build_client() -> Path:
+    """Compile the libslurm client."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    client = BUILD / "submit_client"
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["cc", *flags, "-o", client, HERE / "submit_client.c", "-lslurm"], check=True)
+    return client
+
+
+def install_client(stack: Stack, client: Path) -> str:
+    """Put the client where the stack's users can run it."""
+    target = stack.layout.etc / client.name
+    target.write_bytes(client.read_bytes())
+    target.chmod(0o755)
+    return str(target)
+
+
+def run(stack: Stack, argv: list[str]) -> str:
+    """Run a command as a user; what it printed. Raises RuntimeError when it fails."""
+    done = stack.run(argv, timeout=300)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)[:200]}: exit {done.returncode}: {done.stderr[-500:]}")
+    return done.stdout
+
+
+def forget(stack: Stack) -> None:
+    """Cancel what was submitted and wait until slurmctld has forgotten it."""
+    stack.run(["scancel", "--quiet", f"--user={ALICE}"], user="root")
+    wait_until(lambda: not stack.run(["squeue", "-h", "-t", "all"], user="root").stdout, "the queue to be empty", 60)
+
+
+def sbatch_rate(stack: Stack) -> float:
+    """Submissions per second of `sbatch` in series, as a user's loop makes them."""
+    tier = "--tier=cap" if stack.options.with_tierwise else ""
+    loop = f"for n in $(seq {SERIES}); do sbatch -Q {tier} --mem=64 --begin=now+1hour --wrap true || exit; done"
+    started = time.perf_counter()
+    run(stack, ["sh", "-c", loop])
+    rate = SERIES / (time.perf_counter() - started)
+    forget(stack)
+    return rate
+
+
+def client_rate(stack: Stack, client: str) -> float:
+    """Submissions per second of CLIENTS libslurm clients at once."""
+    argv = [client, str(CLIENT_SUBMISSIONS), "cap"]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(lambda _: run(stack, argv), range(CLIENTS)))
+    rate = CLIENTS * CLIENT_SUBMISSIONS / (time.perf_counter() - started)
+    forget(stack)
+    return rate
+
+
+def client_latencies(stack: Stack, client: str) -> list[float]:
+    """Milliseconds of each submission of one libslurm client."""
+    latencies = [float(line) / 1e3 for line in run(stack, [client, str(CLIENT_SUBMISSIONS), "cap"]).split()]
+    forget(stack)
+    return latencies
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+
+
+def throughput() -> list[Figure]:
+    """sbatch in series: with Tierwise, and with Tierwise whose service is dead, against Slurm alone."""
+    with pair() as (ours, plain):
+        alive = [sbatch_rate(ours) / sbatch_rate(plain) for _ in range(ROUNDS)]
+        ours.stop("decision")
+        dead = [sbatch_rate(ours) / sbatch_rate(plain) for _ in range(ROUNDS)]
+        rate = sbatch_rate(plain)
+        ours.start("decision")
+    return [
+        Figure("sbatch_throughput_ratio", "sbatch in series, against Slurm alone", statistics.median(alive), 0.8),
+        Figure("sbatch_throughput_ratio_dead", "… with a dead service", statistics.median(dead), 0.95),
+        Figure("sbatch_per_s_alone", "sbatch in series of Slurm alone, per second", rate),
+    ]
+
+
+def latency() -> list[Figure]:
+    """What is added to each submission of one libslurm client."""
+    client = build_client()
+    with pair() as (ours, plain):
+        took: dict[Stack, list[float]] = {ours: [], plain: []}
+        programs = {stack: install_client(stack, client) for stack in took}
+        for _ in range(ROUNDS):
+            for stack, program in programs.items():
+                took[stack].extend(client_latencies(stack, program))
+    median = statistics.median(took[ours]) - statistics.median(took[plain])
+    p99 = percentile(took[ours], 0.99) - percentile(took[plain], 0.99)
+    return [
+        Figure("submit_added_ms_median", "added to a submission, median ms", median, at_most=1.5),
+        Figure("submit_added_ms_p99", "… 99th percentile ms", p99, at_most=200),
+    ]
+
+
+def clients() -> list[Figure]:
+    """Four libslurm clients at once."""
+    client = build_client()
+    with pair() as (ours, plain):
+        programs = {stack: install_client(stack, client) for stack in (ours, plain)}
+        rates = [[client_rate(stack, program) for stack, program in programs.items()] for _ in range(ROUNDS)]
+    with_us, alone = (statistics.median(side) for side in zip(*rates, strict=True))
+    return [
+        Figure("libslurm_submits_per_s", "four libslurm clients, submissions per second", with_us, 500),
+        Figure("libslurm_submits_per_s_alone", "… of Slurm alone", alone),
+    ]
+
+
+def task_start() -> list[Figure]:
+    """What a step's start takes longer in a job with a plan: SPANK plugin, agent and policy."""
+    with pair() as (ours, plain):
+        jobs = {
+            stack: stack.sbatch("#!/bin/sh\nsleep 600\n", "--mem=400", *(["--tier=cap"] if stack is ours else []))
+            for stack in (ours, plain)
+        }
+        for stack, job in jobs.items():
+            stack.wait(job, "RUNNING")
+        times: dict[Stack, list[float]] = {ours: [], plain: []}
+        for _ in range(ROUNDS * STARTS):
+            for stack, job in jobs.items():
+                started = time.perf_counter()
+                run(stack, ["srun", f"--jobid={job}", "--overlap", "--mem=100", "true"])
+                times[stack].append(1e3 * (time.perf_counter() - started))
+        for stack, job in jobs.items():
+            run(stack, ["scancel", str(job)])
+    added = statistics.median(times[ours]) - statistics.median(times[plain])
+    return [Figure("task_start_added_ms_median", "added to a task's start, median ms", added, at_most=5)]
+
+
+def tieralloc() -> list[Figure]:
+    """TierAlloc for a job of two classes on a node with three tiers."""
+    classes = (SizedClass("LAT", GIB), SizedClass("CAP", 7 * GIB))
+    rooms = tuple(
+        TierRoom(name, size * GIB, bandwidth * 10**9, size * GIB)
+        for name, size, bandwidth in (("dram", 64, 200), ("pmem", 256, 100), ("cxl", 4, 30))
+    )
+    times = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        for _ in range(ALLOCATIONS):
+            allocate(classes, rooms)
+        times.append(1e6 * (time.perf_counter() - started) / ALLOCATIONS)
+    return [Figure("tieralloc_us", "one plan (TierAlloc), µs", statistics.median(times), at_most=50)]
+
+
+def requests() -> list[Figure]:
+    """Submissions that the decision service answers on one core, by how many jobs it remembers."""
+    return [
+        Figure("submit_requests_per_s_10k", "submit requests per second, 10,000 jobs of history", measure(10_000)),
+        Figure("submit_requests_per_s_1m", "… 1,000,000 jobs of history", measure(1_000_000), 1500),
+    ]
+
+
+PARTS = {
+    "throughput": throughput,
+    "latency": latency,
+    "clients": clients,
+    "start": task_start,
+    "tieralloc": tieralloc,
+    "requests": requests,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="only these; default: all, and the file")
+    chosen = parser.parse_args().parts
+    figures = [figure for name in chosen or PARTS for figure in PARTS[name]()]
+    print(publish("submit" if not chosen else "submit-part", figures, ROUNDS))
+
+
+if __name__ == "__main__":
+    main()
