@@ -21,7 +21,7 @@ from tierwise_node.journal import Journal
 from tierwise_node.numa import NumaNodes
 from tierwise_node.placer import Placer
 from tierwise_node.planner import Planner
-from tierwise_node.server import Server
+from tierwise_node.server import Answer, Peer, Server
 from tierwise_node.service import Service
 from tierwise_node.tiers import Topology
 from tierwise_node.watch import Watch, tier_rate
@@ -36,6 +36,10 @@ class Agent:
     def __init__(self, node: str, load: Callable[[], Config]) -> None:
         self._node, self._load = node, load
         self._weights = InterleaveWeights()
+        self._server: Server | None = None
+        self._answers: Answer | None = None
+        self._ready = asyncio.Event()
+        """Cleared during a reload: who asks then waits for the new configuration, and is not refused."""
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
@@ -50,6 +54,8 @@ class Agent:
             reload.clear()
             config = self._reloaded(config)
             await self._serve(config, stop, reload, after_absence=False)
+        if self._server is not None:
+            await self._server.stop()
         self._weights.restore()
 
     async def _serve(self, config: Config, stop: asyncio.Event, reload: asyncio.Event, after_absence: bool) -> None:
@@ -65,18 +71,32 @@ class Agent:
         rate = tier_rate(agent.move_limit, {tier.name: tier.bandwidth for tier in topology.tiers()})
         watch = Watch(jobs, topology, Placer(topology, cgroups), agent.sample_interval, rate)
         doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config)
-        server = Server(Path(self._path(agent.socket)), Answers(jobs, cgroups, topology, doctor.look))
+        self._answers = Answers(jobs, cgroups, topology, doctor.look)
         tasks = [asyncio.create_task(watch.run()), asyncio.create_task(deliveries.run())]
         tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
-        await server.start()
+        await self._listen(Path(self._path(agent.socket)))
         log.info("agent of %s: tiers %s, socket %s", self._node, ", ".join(topology.order), self._path(agent.socket))
         await _first(stop, reload)
-        await server.stop()
+        self._ready.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         service.close()
         journal.close()
+
+    async def _listen(self, path: Path) -> None:
+        """Serve at `path`; the socket stays where a reload doesn't change its place."""
+        if self._server is None or self._server.path != path:
+            if self._server is not None:
+                await self._server.stop()
+            self._server = Server(path, self._answer)
+            await self._server.start()
+        self._ready.set()
+
+    async def _answer(self, peer: Peer, fields: dict[str, str]) -> dict[str, str | int]:
+        await self._ready.wait()
+        assert self._answers is not None
+        return await self._answers(peer, fields)
 
     async def _keep_weights(self, agent: AgentConfig, topology: Topology) -> None:
         """Own the host's interleave weights; where another agent does, take over when it stops."""

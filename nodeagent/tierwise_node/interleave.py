@@ -4,6 +4,7 @@ The weights belong to the host, several agents may run on it: whoever holds the 
 what the kernel had before, so that the next owner gives that back even when the last one was killed.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -86,4 +87,6 @@ class InterleaveWeights:
         try:
             (self._sysfs / name).write_text(value)
         except OSError as error:
-            log.warning("could not write %s to %s: %s", value, self._sysfs / name, error.strerror)
+            # ENODEV for `auto`: the kernel knows no bandwidths, so its own weights are those just written
+            level = logging.INFO if name in _AUTO and error.errno == errno.ENODEV else logging.WARNING
+            log.log(level, "could not write %s to %s: %s", value, self._sysfs / name, error.strerror)

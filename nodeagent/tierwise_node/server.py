@@ -38,25 +38,25 @@ class Server:
     """Listens on `path` (mode 0666) and gives every message to `answer`."""
 
     def __init__(self, path: Path, answer: Answer) -> None:
-        self._path, self._answer = path, answer
+        self.path, self._answer = path, answer
         self._peers: Counter[int] = Counter()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen. A socket file that a killed agent left is replaced."""
-        if not self._path.parent.is_dir():
-            self._path.parent.mkdir(parents=True)
-            self._path.parent.chmod(0o755)  # every user reaches the socket; our umask would say no
+        if not self.path.parent.is_dir():
+            self.path.parent.mkdir(parents=True)
+            self.path.parent.chmod(0o755)  # every user reaches the socket; our umask would say no
         with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=MAX_MESSAGE, backlog=BACKLOG)
-        os.chmod(self._path, 0o666)  # noqa: S103  everybody may ask; peers' uids are checked
+            self.path.unlink()
+        self._server = await asyncio.start_unix_server(self._serve, self.path, limit=MAX_MESSAGE, backlog=BACKLOG)
+        os.chmod(self.path, 0o666)  # noqa: S103  everybody may ask; peers' uids are checked
 
     async def stop(self) -> None:
         """Stop listening and remove the socket."""
         if self._server is not None:
             self._server.close()
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = _peer(writer)
