@@ -51,8 +51,8 @@ def main() -> None:
         stack.start_all()
     except LabError as error:
         sys.exit(f"tierwise_lab.onnode: {error}")
-    stack.keep()
     print(json.dumps(stack.environment("root")))
+    stack.keep()
 
 
 if __name__ == "__main__":
