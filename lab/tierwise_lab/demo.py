@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -119,7 +120,8 @@ def settle(client: DecisionClient, tiers: Sequence[Tier], job: DemoJob, job_id: 
         misplaced = sum(max(found[tier] - size, 0) for tier, size in targets(plan, found, order).items())
         try:
             until(lambda: agrees(plan, pages(), order) is True, f"job {job_id} to agree with its plan")
-            note = f"after {time.monotonic() - held:.0f} s" if misplaced > HELD_MIB << 15 else "as it landed"
+            moved = f"{format_size(misplaced)} moved in {time.monotonic() - held:.0f} s"
+            note = moved if misplaced > HELD_MIB << 15 else "as it landed"
         except LabError as error:
             note = str(error)
     found = pages()
@@ -179,17 +181,16 @@ def tier_table(tiers: Sequence[Tier]) -> Table:
 
 def outcome_table(tiers: Sequence[Tier], outcomes: Sequence[Outcome]) -> Table:
     """Plan beside reality: on each tier `found / planned`, in MiB of anonymous pages."""
-    table = Table(title="found / planned, MiB of anonymous pages (numa_maps)", title_justify="left")
+    table = Table(title="found / planned, MiB of anonymous pages (numa_maps)", title_justify="left", box=SIMPLE_HEAD)
     for heading in ("job", "--tier", *(tier.name for tier in tiers)):
-        table.add_column(heading, justify="left" if heading == "--tier" else "right")
+        table.add_column(heading, justify="left" if heading == "--tier" else "right", no_wrap=True)
     table.add_column("agrees")
-    table.add_column("")
-    words = {True: "[green]yes[/]", False: "[red]no[/]", None: "–"}
+    words = {True: "[green]yes[/], ", False: "[red]no[/], ", None: ""}
     for one in outcomes:
         cells = [
             f"{one.found[tier.name] >> 20} / {one.planned[tier.name] >> 20 if one.planned else '–'}" for tier in tiers
         ]
-        table.add_row(str(one.job_id), one.directive or "(none)", *cells, words[one.agrees], one.note)
+        table.add_row(str(one.job_id), one.directive or "(none)", *cells, words[one.agrees] + one.note)
     return table
 
 
