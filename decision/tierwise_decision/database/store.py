@@ -25,7 +25,9 @@ from tierwise_decision.spool import Spool
 
 PATIENCE = 2.0
 _GATHER = 0.02
-"""Before a commit: what comes meanwhile goes together."""
+"""Seconds before a commit that somebody waits for: what comes meanwhile goes together."""
+_LAZY = 0.25
+"""The same where nobody waits: a commit costs several times what answering a submission does."""
 _HEARTBEAT = 10.0
 """A write at least every so many seconds: so we know that the database is gone before a job's report does."""
 _RETRY = (1.0, 10.0)
@@ -53,6 +55,7 @@ class Store:
         self._restore = restore
         self._ready = False
         self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._closing = asyncio.Event()
         self._waiting: list[asyncio.Future[bool]] = []
         self._no_reads_before = 0.0
@@ -89,6 +92,7 @@ class Store:
     async def committed(self) -> bool:
         """Wait until what is in `pending` now has been committed; False when it was not within PATIENCE seconds."""
         self._wake.set()
+        self._urgent.set()
         if self.problem:
             return False
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -120,6 +124,7 @@ class Store:
         """Let `run` end after what is pending."""
         self._closing.set()
         self._wake.set()
+        self._urgent.set()
 
     async def _pause(self) -> None:
         if self.problem:
@@ -128,12 +133,14 @@ class Store:
         else:
             self._retry = _RETRY[0]
             await _within(_HEARTBEAT, self._wake)
+            await _within(_LAZY, self._urgent)
             await _within(_GATHER, self._closing)
 
     async def _round(self) -> None:
         batch, self.pending = self.pending, Batch()
         waiting, self._waiting = self._waiting, []
         self._wake.clear()
+        self._urgent.clear()
         try:
             known = await asyncio.to_thread(self._open)
             whole = await asyncio.to_thread(self._write, batch)
