@@ -77,9 +77,16 @@ static void choose(struct move *move, const struct batch *batch, uint64_t room)
     size_t i = 0;
     move->n = move->asks = 0;
     for (size_t step; i < batch->n && move->n < room; i += step) {
-        step = in_set(move->sources, batch->node[i]) && is_huge(move, batch, i) ? PAGES_PER_HUGE : 1;
-        if (!in_set(move->sources, batch->node[i]) || step > room - move->n)
-            continue; /* elsewhere, or a huge page larger than what may still be moved */
+        step = 1;
+        if (!in_set(move->sources, batch->node[i]))
+            continue;
+        if (is_huge(move, batch, i))
+            step = PAGES_PER_HUGE;
+        if (step > room - move->n) { /* too large for what may still be moved */
+            if (move->n + move->moves->asked)
+                break; /* the next call begins with it */
+            continue;  /* the whole limit is less: look for small pages */
+        }
         for (size_t j = 0; j < step; j++) {
             move->address[move->n] = batch->address[i + j];
             move->asked_by[move->n++] = move->asks;
@@ -180,7 +187,7 @@ static int move_batch(struct batch *batch, void *context)
         if (status || located)
             return status ? status : located;
     }
-    return move->target == move->n_targets || (move->moves->asked + 1) * move->page > move->limit;
+    return move->target == move->n_targets || move->resume || (move->moves->asked + 1) * move->page > move->limit;
 }
 
 int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t limit, uint64_t *cursor,

@@ -38,7 +38,8 @@ size_t pages_parse_maps(const char *text, struct pages_range *ranges, size_t roo
 int pages_count(int pid, uint64_t bytes[PAGES_MAX_NODES]);
 
 /* Moves at most `limit` bytes of `pid` from the nodes of `sources` to the `n` nodes of `targets`, of which the next is
- * taken when one is full. Begins at address `*cursor` and leaves there where to go on: 0 when the end was reached. */
+ * taken when one is full. Begins at address `*cursor` and leaves there where to go on: 0 when the end was reached.
+ * A transparent huge page is moved whole, or left for the next call when it is more than what is left of the limit. */
 int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t limit, uint64_t *cursor,
                struct pages_moves *moves);
 

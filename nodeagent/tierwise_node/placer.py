@@ -53,8 +53,8 @@ class Placer:
             total += moved.moves
             left -= moved.moves.landed * mmap.PAGESIZE
             place.pid, place.cursor = pid, moved.cursor
-            if left < mmap.PAGESIZE:
-                break
+            if moved.cursor or left < mmap.PAGESIZE:
+                break  # the limit ended it there
         else:
             place.pid = place.cursor = 0
         return total

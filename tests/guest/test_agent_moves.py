@@ -243,7 +243,8 @@ def test_the_engine_itself_counts_and_moves(cgroups: JobCgroups, job_id: int) ->
     process = cgroups.hold(job_id, 64, prefix=preferring(DRAM))
     assert pages.count(process.pid)[DRAM] >= 64 * MIB
     first = pages.move(process.pid, [DRAM], [CXL], 16 * MIB)
-    assert first.moves.asked == first.moves.landed == 16 * MIB // mmap.PAGESIZE
+    assert first.moves.asked == first.moves.landed
+    assert 14 * MIB <= first.moves.landed * mmap.PAGESIZE <= 16 * MIB  # a huge page more would have been too much
     assert first.cursor != 0
     rest = pages.move(process.pid, [DRAM], [CXL], 1 << 40, first.cursor)
     assert rest.cursor == 0
