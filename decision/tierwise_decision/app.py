@@ -45,7 +45,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 def known_only(connection: Connection, _: BaseRouteHandler) -> None:
     """Guard: we must know who asks, before we look at what."""
     if UID not in connection.scope["state"]:
-        raise NotAuthorizedException("who asks? Over TCP that takes a MUNGE credential", headers=_CHALLENGE)
+        raise NotAuthorizedException("who asks? Over TCP that takes a MUNGE credential")
 
 
 def agents_only(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -162,7 +162,8 @@ def _refuse(request: Asked, error: Exception) -> Response[dict[str, Any]]:
         trace = error if status == 500 else None
         _core(request).complain(kind, f"{request.method} {request.url.path}: {detail}", trace=trace)
     shown = "internal error: see the service's log" if status == 500 else detail
-    return Response({"status_code": status, "detail": shown}, status_code=status)
+    headers = _CHALLENGE if status == 401 else {}
+    return Response({"status_code": status, "detail": shown}, status_code=status, headers=headers)
 
 
 def _refusal(error: Exception) -> tuple[int, str, str]:
@@ -171,6 +172,8 @@ def _refusal(error: Exception) -> tuple[int, str, str]:
         return error.status, str(error), "uid" if error.status == 403 else ""
     if isinstance(error, (ProtocolError, DirectiveError)):
         return 400, str(error), "http_junk"
+    if isinstance(error, RecursionError):
+        return 400, "the body is nested too deeply", "http_junk"
     if isinstance(error, SpoolError):
         return 503, str(error), "spool"
     if isinstance(error, HTTPException) and error.status_code != 500:

@@ -22,7 +22,7 @@ class SchemaError(TierwiseError):
 def migrate(engine: Engine) -> None:
     """Upgrade to the newest schema; does not write when it is there already. Raises SchemaError and what SQLAlchemy
     raises."""
-    config = _config()
+    config = configuration()
     head = ScriptDirectory.from_config(config).get_current_head()
     with engine.connect() as connection:
         if MigrationContext.configure(connection).get_current_revision() == head:
@@ -47,7 +47,8 @@ def drift(connection: Connection) -> list[object]:
     return list(compare_metadata(context, Base.metadata))
 
 
-def _config() -> Config:
+def configuration() -> Config:
+    """Alembic's configuration; it wants a connection in `attributes`."""
     config = Config()
     config.set_main_option("script_location", "tierwise_decision.database:migrations")
     config.set_main_option("path_separator", "os")

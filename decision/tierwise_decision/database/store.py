@@ -150,6 +150,8 @@ class Store:
         except Exception as error:  # a writer that has died would be worse than any of them
             whole = False
             self._fail(error)
+            # A connection remembers what it met: SQLite opens a file that it may not write for reading, for good.
+            await asyncio.to_thread(self._engine.dispose)
             self.pending = batch.before(self.pending)
             waiting += self._waiting
             self._waiting = []
