@@ -27,7 +27,7 @@ from tierwise_lab.switch import Switch
 from tierwise_lab.topology import Topology, load
 
 BOOT_TIMEOUT = 120.0
-STACK_TIMEOUT = 180.0
+STACK_TIMEOUT = 300.0
 LARGEST = 32
 KEY_BYTES = 64
 

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import selectors
+import signal
 import struct
 import subprocess
 import termios
@@ -206,6 +207,9 @@ def open_port() -> int:
 
 def main() -> None:
     """Serve until the host closes the port."""
+    # A shell starts what goes into the background with these ignored, and ignored signals are inherited.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     Guest(open_port())
     while True:
         for key, events in selector.select():

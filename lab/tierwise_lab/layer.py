@@ -55,24 +55,25 @@ def _files(top: Path) -> Iterator[Path]:
 def _build(base: Image, sources: list[Path], place: Path) -> None:
     need("mke2fs", "make", "gcc", *(["fakeroot"] if as_root([]) else []))
     with step("building the layer with this checkout") as say:
-        copy, tree, wheels = place / "sources", place / "tree", place / "wheels"
+        copy, tree, wheels, project = (place / name for name in ("sources", "tree", "wheels", "project/site"))
         for path in sources:  # of a copy: setuptools leaves things behind, and would pick up what others left
             target = copy / path.relative_to(REPOSITORY)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
         _pip(say, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(copy))
         wheel = next(wheels.glob("*.whl"))
-        _pip(say, "install", "--no-deps", *_for_guest(place / "project"), str(wheel))
-        _compile(base, place / "project", say)
-        shutil.copytree(_site(base, requirements(place / "project"), say), tree / "site", copy_function=_link)
-        shutil.copytree(place / "project", tree / "site", dirs_exist_ok=True)
+        _pip(say, "install", "--no-deps", *_for_guest(project), str(wheel))
+        _compile(base, project, say)
+        shutil.copytree(_site(base, requirements(project), say), tree / "site", copy_function=_link)
+        shutil.copytree(project, tree / "site", dirs_exist_ok=True)
         _write_commands(tree)
         _build_plugin(base, copy, tree, say)
         for name in AS_THEY_ARE:
             if (copy / name).exists():
                 shutil.move(copy / name, tree / name)
+        _compile(base, tree / "lab", say)
         _write_image(tree, place / "layer.img", say)
-        for done in (copy, tree, wheels, place / "project"):
+        for done in (copy, tree, wheels, project.parent):
             shutil.rmtree(done)
 
 
@@ -108,7 +109,7 @@ def _pip(say: Say, *arguments: str) -> None:
     follow([sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments], say, timeout=TIMEOUT)
 
 
-def _compile(base: Image, site: Path, say: Say) -> None:
+def _compile(base: Image, folder: Path, say: Say) -> None:
     """Write the .pyc files with the guest's own Python, run here: under TCG that would take minutes, on every boot.
 
     `unchecked-hash`: the guest trusts them without a look at the sources.
@@ -118,7 +119,15 @@ def _compile(base: Image, site: Path, say: Say) -> None:
         [
             *(str(base.python / "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", str(libraries)),
             *(str(base.python / f"usr/bin/python{PYTHON}"), "-I", "-S", "-m", "compileall", "-q"),
-            *("--invalidation-mode", "unchecked-hash", "-s", str(site), "-p", str(IN_GUEST / "site"), str(site)),
+            *(
+                "--invalidation-mode",
+                "unchecked-hash",
+                "-s",
+                str(folder),
+                "-p",
+                str(IN_GUEST / folder.name),
+                str(folder),
+            ),
         ],
         say,
         timeout=TIMEOUT,

@@ -106,6 +106,17 @@ def test_a_command_has_a_terminal_if_asked(guest: Guest) -> None:
     assert "/dev/pts/" in done.stdout
 
 
+def test_ctrl_c_reaches_what_runs_on_the_terminal(guest: Guest) -> None:
+    class Typing(io.BytesIO):
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            if b"begun" in data:
+                command.write(b"\x03")
+            return super().write(data)
+
+    command = guest.nodes[0].start(["sh", "-c", "echo begun; exec sleep 1000"], terminal=True, stdout=Typing())
+    assert command.wait(60).returncode == -signal.SIGINT
+
+
 def test_files_go_in_and_come_out(guest: Guest, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "script").write_text("#!/bin/sh\nid -u > /out/who\n")
