@@ -41,7 +41,7 @@ def outlook(
     best: tuple[tuple[object, ...], Plan, Shape] | None = None
     for shape in shapes:
         classes = resolve(request, shape.capacity, explicit=False) if whole_node and not memory else sized
-        plan = allocate(classes, empty_rooms(shape.tiers), pin_share=pin_share)
+        plan = allocate(classes, _empty_rooms(shape), pin_share=pin_share)
         wrong = _misplaced(plan, shape.tiers[0].name, slowest.name if slowest else "")
         order = (plan.unplaced, wrong, len(plan.degraded), -len(shape.tiers), -len(shape.nodes), _figures(shape))
         if best is None or order < best[0]:
@@ -81,9 +81,10 @@ def dry_run(
     return DryRunPlan(node, plan, (*_about_sizes(request, memory), *explain(plan, rooms))[:32])
 
 
-def empty_rooms(tiers: Sequence[Tier]) -> list[TierRoom]:
-    """The tiers (fastest first) of a node without jobs."""
-    return [TierRoom(tier.name, tier.capacity, tier.bandwidth, tier.capacity) for tier in tiers]
+def _empty_rooms(shape: Shape) -> list[TierRoom]:
+    """The tiers of a node without jobs, in whole MiB, as GRES count them."""
+    sizes = [(tier, tier.capacity // MIB * MIB) for tier in shape.tiers]
+    return [TierRoom(tier.name, size, tier.bandwidth, size) for tier, size in sizes]
 
 
 def _about_sizes(request: Request, memory: int) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from tierwise_decision.database.migrate import migrate
 from tierwise_decision.database.models import Request
 from tierwise_decision.spool import Spool
 
-PATIENCE = 2.0
+PATIENCE = 1.0
 _GATHER = 0.02
 """Seconds before a commit that somebody waits for: what comes meanwhile goes together."""
 _LAZY = 0.25
