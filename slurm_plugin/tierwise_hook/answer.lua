@@ -84,9 +84,10 @@ local function check_exclude(text, described, conf)
       excluded[name] = true
    end
    for _, partition in ipairs(described.partitions) do
-      local left = 0
-      for _, name in ipairs(hostlist.expand(partition.nodes or "") or {}) do
-         left = left + (excluded[name] and 0 or 1)
+      local known = slurmconf.shapes(conf, partition.nodes or "")
+      local left = known.size
+      for name in pairs(excluded) do
+         left = left - (known.members[name] and 1 or 0)
       end
       if left <= described.nodes then
          return nil, "excluding " .. text .. " leaves " .. left .. " nodes in " .. partition.name

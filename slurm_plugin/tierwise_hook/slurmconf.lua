@@ -24,7 +24,9 @@ end
 local function each_line(text, take)
    text = text:gsub("\r", ""):gsub("\\[ \t]*\n", " ")
    for line in text:gmatch("[^\n]+") do
-      line = line:gsub("\\#", "\1"):gsub("#.*", ""):gsub("\1", "#")
+      if line:find("#", 1, true) then
+         line = line:gsub("\\#", "\1"):gsub("#.*", ""):gsub("\1", "#")
+      end
       if line:find("%S") then
          take(line)
       end
@@ -34,9 +36,11 @@ end
 --- `Key=value Key="va lue"` as a table with lower-case keys.
 local function pairs_of(line)
    local found = {}
-   for key, value in line:gsub('="([^"]*)"', function(quoted) return "=" .. quoted:gsub(" ", "\2") end)
-      :gmatch("([%a_]+)%s*=%s*(%S+)") do
-      found[key:lower()] = value:gsub("\2", " ")
+   if line:find('"', 1, true) then
+      line = line:gsub('="([^"]*)"', function(quoted) return "=" .. quoted:gsub(" ", "\2") end)
+   end
+   for key, value in line:gmatch("([%a_]+)%s*=%s*(%S+)") do
+      found[key:lower()] = value:find("\2", 1, true) and value:gsub("\2", " ") or value
    end
    return found
 end
@@ -127,8 +131,7 @@ end
 local function add_file(conf, path, depth)
    local text = read(path)
    conf.texts[path] = text or false
-   conf.complete = conf.complete and text ~= nil and depth < 8
-   if not text or depth >= 8 then
+   if not text or depth > 8 then -- Slurm itself would not have started with such a file
       return
    end
    each_line(text, function(line)
@@ -142,10 +145,10 @@ local function add_file(conf, path, depth)
 end
 
 --- slurm.conf at `path`, parsed: `gres_types`, `largest` (count of a GRES on any node), `features`, `nodes` (shape by
--- name), `def_mem_per_node`, `def_mem_per_cpu` (MiB, 0: none), `memory_is_consumed`, `complete` (every file was read).
+-- name), `def_mem_per_node`, `def_mem_per_cpu` (MiB, 0: none), `memory_is_consumed`.
 function slurmconf.parse(path)
    local conf = {
-      texts = {}, complete = true, node_defaults = {}, shapes = {}, partitions = {},
+      texts = {}, node_defaults = {}, shapes = {}, partitions = {},
       gres_types = {}, largest = {}, features = {}, nodes = {},
       def_mem_per_node = 0, def_mem_per_cpu = 0, memory_is_consumed = true,
    }
@@ -179,12 +182,15 @@ function slurmconf.current(path)
    return cached
 end
 
---- The shapes of a partition's nodes and how many nodes have each: { { shape, count }, … }, and how many are unknown.
+--- The shapes of a partition's nodes and how many nodes have each: { { shape, count }, … }; how many nodes are
+-- `unknown`; and `members`, the set of their names, `size` of them.
 function slurmconf.shapes(conf, nodes)
    local known = conf.partitions[nodes]
    if not known then
-      local counts, unknown = {}, 0
-      for _, name in ipairs(hostlist.expand(nodes) or { "" }) do
+      local counts, unknown, members = {}, 0, {}
+      local names = hostlist.expand(nodes) or { "" }
+      for _, name in ipairs(names) do
+         members[name] = true
          local shape = conf.nodes[name]
          if shape then
             counts[shape] = (counts[shape] or 0) + 1
@@ -192,7 +198,7 @@ function slurmconf.shapes(conf, nodes)
             unknown = unknown + 1
          end
       end
-      known = { unknown = unknown }
+      known = { unknown = unknown, members = members, size = #names }
       for shape, count in pairs(counts) do
          known[#known + 1] = { shape = shape, count = count }
       end

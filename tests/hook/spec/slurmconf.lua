@@ -38,11 +38,10 @@ spec.same("shape", conf.nodes.n2,
 spec.same("included", { conf.nodes.s2.cpus, conf.nodes.s2.memory }, { 16, 128 })
 spec.same("alike nodes share a shape", conf.nodes.a1 == conf.nodes.a2, true)
 spec.same("unknown", conf.nodes.n6, nil)
-spec.same("a missing file is noticed", conf.complete, false)
 
 local shapes = slurmconf.shapes(conf, "n[1-5],gone")
 table.sort(shapes, function(a, b) return a.count < b.count end)
-spec.same("shapes", { #shapes, shapes[1].count, shapes[2].count, shapes.unknown }, { 2, 2, 3, 1 })
+spec.same("shapes", { #shapes, shapes[1].count, shapes[2].count, shapes.unknown, shapes.size }, { 2, 2, 3, 1, 6 })
 
 -- What slurmctld has not learned before it starts again must not be offered to it.
 local now = os.time
