@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+WITH_PIP = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+"""Debian's own Python may come without pip."""
 SUITES = os.environ.get("TIERWISE_DEB_SUITES", "bookworm").split()
 """Where the package is tried; `bookworm trixie` takes a minute more."""
 RELEASES = ("22.05", "24.11", "26.05")
@@ -49,7 +52,9 @@ class Debian:
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, built as `make deb` does."""
     out = tmp_path_factory.mktemp("deb")
-    done = subprocess.run([REPOSITORY / "packaging/deb", out], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [REPOSITORY / "packaging/deb", out], capture_output=True, text=True, check=False, env=WITH_PIP
+    )
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
@@ -91,6 +96,7 @@ def test_from_install_to_purge(debian: Debian, package: Path, newer: Path) -> No
         assert debian.has(f"usr/lib/tierwise/slurm-{release}/tierwise.so")
     for path in ("usr/lib/tierwise/prolog", "usr/share/tierwise/tierwise.lua", CONFIG):
         assert debian.has(path), path
+    assert list(debian.root.glob("usr/lib/tierwise/python3.*/tierwise/__pycache__/*.pyc")), "compiled when installed"
     debian.run("/usr/lib/tierwise/prolog")  # exits with 0 although nothing runs here
 
     config = debian.root / CONFIG

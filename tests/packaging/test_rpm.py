@@ -1,11 +1,15 @@
 """The rpm is built, and holds what it should."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+WITH_PIP = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+"""Debian's own Python may come without pip."""
 FILES = (
     "/etc/tierwise/tierwise.toml",
     "/usr/bin/tierctl",
@@ -33,7 +37,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("rpm")
     options = ["--define", "tierwise_pythons 3.11", "--define", "slurm_includes /usr/include"]
     command = [REPOSITORY / "packaging/rpm", out, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=WITH_PIP)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
