@@ -1,21 +1,19 @@
 """What is to be written next: rows by table, together in one transaction. Every write can be repeated safely."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection
 from sqlalchemy.sql import Executable
 
 from tierwise.messages import JobReport, JobSample, NodeSample, PlanAnswer
-from tierwise_decision.database.models import Base, Job, Node, NodePlan, NodeTier, Report, Request
+from tierwise_decision.database.models import Job, Node, NodePlan, Report, Request
+from tierwise_decision.database.statements import CLAIM, FORGET, NO_TIERS, TIER, upsert
 
 Row = dict[str, Any]
 MAX_ROWS = 100_000
 """Per kind, while the database is away: what is older than that is dropped."""
-
-_table: Callable[[type[Base]], Table] = lambda model: Base.metadata.tables[model.__tablename__]  # noqa: E731
 
 
 class Batch:
@@ -80,67 +78,28 @@ class Batch:
 
     def write(self, connection: Connection, now: int) -> None:
         """Everything, in the caller's transaction. Raises what SQLAlchemy raises."""
-        _many(connection, _upsert(connection, Request, update=None), self.requests)
-        _many(connection, _CLAIM, self.claims)
+        dialect = connection.dialect.name
+        _many(connection, upsert(dialect, Request), self.requests)
+        _many(connection, CLAIM, self.claims)
         ends = [_key(r) | _job(r.uid, r.directive, r.memory, started=r.started, ended=r.ended) for r in self.reports]
-        _many(connection, _upsert(connection, Job, update=_merge_job), self.jobs + ends)
-        _many(connection, _upsert(connection, NodePlan, update=_replace), self.plans)
-        _many(connection, _upsert(connection, Report, update=_replace), [_report(r) for r in self.reports])
+        _many(connection, upsert(dialect, Job), self.jobs + ends)
+        _many(connection, upsert(dialect, NodePlan), self.plans)
+        _many(connection, upsert(dialect, Report), [_report(report) for report in self.reports])
         nodes = self.nodes.values()
-        _many(
-            connection,
-            _upsert(connection, Node, update=_replace),
-            [{"name": node.node, "version": node.version, "changed": now} for node in nodes],
-        )
-        _many(connection, _NO_TIERS, [{"of_node": node.node} for node in nodes])
-        _many(connection, insert(_table(NodeTier)), [tier for node in nodes for tier in _tiers(node)])
+        told = [{"name": node.node, "version": node.version, "changed": now} for node in nodes]
+        _many(connection, upsert(dialect, Node), told)
+        _many(connection, NO_TIERS, [{"of_node": node.node} for node in nodes])
+        _many(connection, TIER, [tier for node in nodes for tier in _tiers(node)])
         if self.forget_before:
-            connection.execute(_FORGET, {"before": self.forget_before})
+            connection.execute(FORGET, {"before": self.forget_before})
 
     def _lists(self) -> tuple[list[Any], ...]:
         return (self.requests, self.claims, self.jobs, self.plans, self.reports)
 
 
-_CLAIM = (
-    update(_table(Request))
-    .where(Request.token == bindparam("of_token"), Request.claimed.is_(None))
-    .values(claimed=bindparam("at"))
-)
-_NO_TIERS = delete(_table(NodeTier)).where(NodeTier.node == bindparam("of_node"))
-
-_FORGET = delete(_table(Request)).where(Request.claimed.is_(None), Request.time < bindparam("before"))
-
-
 def _many(connection: Connection, statement: Executable, rows: list[Row]) -> None:
     if rows:
         connection.execute(statement, rows)
-
-
-def _upsert(connection: Connection, model: type[Base], update: Callable[[Any], Row] | None) -> Any:
-    """INSERT … ON CONFLICT (primary key); `update` says what then changes, None: nothing."""
-    table = _table(model)
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
-    if update is None:
-        return statement.on_conflict_do_nothing()
-    return statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=update(statement))
-
-
-def _replace(statement: Any) -> Row:
-    return {
-        column.name: statement.excluded[column.name] for column in statement.table.columns if not column.primary_key
-    }
-
-
-def _merge_job(statement: Any) -> Row:
-    """A job is told of by many: by each node's plan, samples and report. The first start and the last end count."""
-    old, new = statement.table.c, statement.excluded
-    return {
-        "uid": new.uid,
-        "directive": func.coalesce(func.nullif(new.directive, ""), old.directive),
-        "memory": func.coalesce(func.nullif(new.memory, 0), old.memory),
-        "ended": func.coalesce(new.ended, old.ended),
-    }
 
 
 def _key(source: PlanAnswer | JobSample | JobReport) -> Row:
