@@ -70,7 +70,7 @@ def machine() -> str:
 
 def versions() -> dict[str, str]:
     """What was measured: ours, and what it stands on."""
-    slurm = subprocess.run(["sinfo", "--version"], check=False, capture_output=True, text=True)
+    slurm = subprocess.run(["slurmctld", "-V"], check=False, capture_output=True, text=True)
     return {
         "tierwise": _installed("tierwise"),
         "python": platform.python_version(),

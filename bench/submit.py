@@ -92,6 +92,14 @@ def client_latencies(stack: Stack, client: str) -> list[float]:
     return [float(line) / 1e3 for line in run(stack, [client, str(ONE_CLIENT), "cap"]).split()]
 
 
+def check_planned(stack: Stack) -> None:
+    """Every job that was submitted has its plan's token: else what was measured is not Tierwise."""
+    comments = stack.run(["squeue", "-h", "-t", "all", "-o", "[%k]"], user="root").stdout.split("\n")[:-1]
+    without = sum("tierwise=" not in comment for comment in comments)
+    if without or not comments:
+        raise RuntimeError(f"{without} of {len(comments)} jobs went in without a plan: {stack.log('slurmctld')[-500:]}")
+
+
 def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
@@ -100,6 +108,7 @@ def throughput() -> list[Figure]:
     """sbatch in series: with Tierwise, and with Tierwise whose service is dead, against Slurm alone."""
     with pair() as (ours, plain):
         alive, _ = series_ratio(ours, plain)
+        check_planned(ours)
         ours.stop("decision")
         dead, rate = series_ratio(ours, plain)
         ours.start("decision")
@@ -125,6 +134,7 @@ def latency() -> list[Figure]:
         for _ in range(ROUNDS):
             for stack, program in programs.items():
                 took[stack].extend(client_latencies(stack, program))
+        check_planned(ours)
     median = statistics.median(took[ours]) - statistics.median(took[plain])
     p99 = percentile(took[ours], 0.99) - percentile(took[plain], 0.99)
     return [
@@ -139,6 +149,7 @@ def clients() -> list[Figure]:
     with pair() as (ours, plain):
         programs = {stack: install_client(stack, client) for stack in (ours, plain)}
         rates = [[client_rate(stack, program) for stack, program in programs.items()] for _ in range(ROUNDS)]
+        check_planned(ours)
     with_us, alone = (statistics.median(side) for side in zip(*rates, strict=True))
     return [
         Figure("libslurm_submits_per_s", "four libslurm clients, submissions per second", with_us, 500),
@@ -155,6 +166,7 @@ def task_start() -> list[Figure]:
         }
         for stack, job in jobs.items():
             stack.wait(job, "RUNNING")
+        check_planned(ours)
         times: dict[Stack, list[float]] = {ours: [], plain: []}
         for _ in range(ROUNDS * STARTS):
             for stack, job in jobs.items():
