@@ -69,7 +69,8 @@ class Answers:
     async def _epilog(self, peer: Peer, fields: Fields) -> Reply:
         if peer.uid != 0:
             return _refused("only root may tell of a job's end")
-        self._jobs.end(_number(fields, "job_id"))
+        # A task, as the prolog's work is one: the two begin in the order in which they came.
+        await asyncio.create_task(self._jobs.end(_number(fields, "job_id")))
         return {"status": "ok"}
 
     async def _exit(self, peer: Peer, fields: Fields) -> Reply:

@@ -165,11 +165,13 @@ class Jobs:
 
     # --- ending ---------------------------------------------------------------------------------------------------
 
-    def end(self, job_id: int) -> None:
-        """The epilog: the plan has ended, the report is queued."""
-        if record := self.records.get(job_id):
-            self.observe_one(job_id)
-            self._end(record, "epilog", time.time_ns())
+    async def end(self, job_id: int) -> None:
+        """The epilog: the plan has ended, the report is queued. A plan that is still being made ends, too."""
+        async with self._lock(job_id):
+            if record := self.records.get(job_id):
+                self.observe_one(job_id)
+                self._end(record, "epilog", time.time_ns())
+        self._forget_lock(job_id)
 
     def _end(self, record: JobRecord, how: str, ended: int) -> None:
         job_id = record.key.job_id
@@ -177,8 +179,7 @@ class Jobs:
         del self.records[job_id]
         self.usages.pop(job_id, None)
         self._taken_over.discard(job_id)
-        if job_id in self._locks and not self._locks[job_id].locked():
-            del self._locks[job_id]
+        self._forget_lock(job_id)
         self.changed()
 
     # --- telling --------------------------------------------------------------------------------------------------
@@ -202,6 +203,10 @@ class Jobs:
 
     def _lock(self, job_id: int) -> asyncio.Lock:
         return self._locks.setdefault(job_id, asyncio.Lock())
+
+    def _forget_lock(self, job_id: int) -> None:
+        if job_id in self._locks and not self._locks[job_id].locked():
+            del self._locks[job_id]
 
 
 def _owner(group: JobCgroup) -> int:
