@@ -38,7 +38,7 @@ def sample(stack: Stack, job_id: int | str, node: str) -> JobSample | None:
     return msgspec.json.decode(answer["json"], type=JobSample)
 
 
-def plan_of(stack: Stack, job_id: int | str, node: str, timeout: float = 15) -> Plan:
+def plan_of(stack: Stack, job_id: int | str, node: str, timeout: float = 60) -> Plan:
     """The plan of a job that runs on `node`, once the agent has made it."""
 
     def made() -> Plan | None:
@@ -48,7 +48,7 @@ def plan_of(stack: Stack, job_id: int | str, node: str, timeout: float = 15) -> 
     return wait_until(made, f"the agent of {node} to make a plan for job {job_id}", timeout)
 
 
-def reports(stack: Stack, job_id: int | str, count: int = 1, timeout: float = 20) -> tuple[JobReport, ...]:
+def reports(stack: Stack, job_id: int | str, count: int = 1, timeout: float = 60) -> tuple[JobReport, ...]:
     """The reports of an ended job, once there are `count` of them (one per node and restart)."""
 
     def arrived() -> tuple[JobReport, ...]:

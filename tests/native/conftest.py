@@ -13,8 +13,11 @@ from tierwise_lab.stack import Stack
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Slurm with all of Tierwise: the one that most tests share, so leave it as you found it."""
-    with Stack() as running:
+    """Slurm with all of Tierwise: the one that most tests share, so leave it as you found it.
+
+    The hook is patient: on a busy machine these tests are not about who missed a budget.
+    """
+    with Stack(StackOptions(hook_budget_ms=5000)) as running:
         yield running
 
 

@@ -148,7 +148,7 @@ def test_the_hook_socket_is_slurms(stack: Stack) -> None:
 
 def test_anothers_job_at_the_service(stack: Stack, alices_job: tuple[int, str]) -> None:
     job, _ = alices_job
-    wait_until(lambda: get_as(ALICE, stack, f"/v1/jobs/{job}") == 200, "the service to know the job", 15)
+    wait_until(lambda: get_as(ALICE, stack, f"/v1/jobs/{job}") == 200, "the service to know the job", 60)
     assert get_as(BOB, stack, f"/v1/jobs/{job}") in (403, 404)
 
 
@@ -238,7 +238,7 @@ def test_junk_leaks_nothing(stack: Stack, target: tuple[str, Path | None]) -> No
                 except OSError:
                     continue  # it hung up on us in the middle: its right
     assert daemon.pid == pid
-    wait_until(lambda: descriptors(pid) <= before + 2, f"{name} to close what junk had opened", 30)
+    wait_until(lambda: descriptors(pid) <= before + 2, f"{name} to close what junk had opened", 60)
     works(stack)
 
 

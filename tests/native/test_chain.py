@@ -44,11 +44,11 @@ def test_sbatch_to_report(stack: Stack, folder: str, directive: str) -> None:
     assert len(token) == 16
     assert running["TresPerNode"] == "gres:tier_dram:300"
 
-    wait_until(lambda: stack.run(["test", "-e", f"{folder}/held"]).returncode == 0, "the job to hold memory", 15)
+    wait_until(lambda: stack.run(["test", "-e", f"{folder}/held"]).returncode == 0, "the job to hold memory", 60)
     held = wait_until(
         lambda: (now := sample(stack, job, running["BatchHost"])) and holding(now),
         "the agent to see the job's memory",
-        15,
+        60,
     )
     assert held.key.token == token
     assert held.plan is not None

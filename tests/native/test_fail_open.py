@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,8 @@ from asking import plan_of, reload_hook, reports, unchanged_lines
 from broken_service import Answer, BrokenService, says, sends, silence
 
 from tierwise.lines import encode
-from tierwise.messages import Health
+from tierwise.local import ask
+from tierwise.messages import Health, JobSample, NodeSample
 from tierwise_lab import native
 from tierwise_lab.commands import ALICE
 from tierwise_lab.daemons import wait_until
@@ -240,6 +243,21 @@ def test_the_agent_is_stopped(stack: Stack) -> None:
             stack.start(f"agent-{name}")
 
 
+def test_the_agents_hang(stack: Stack) -> None:
+    """The prolog and the tasks wait for an answer that never comes, but not long."""
+    pids = [pid for node in stack.nodes if (pid := stack.daemons[f"agent-{node.name}"].pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        job = stack.sbatch(TRUE, "--tier=cap", "--mem=300M")
+        stack.wait(job, "COMPLETED")
+        assert stack.drained() == {}
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not any(jobs_of(stack, node.name) for node in stack.nodes), "plans to end", 60)
+
+
 def test_the_agent_is_killed_under_a_job(stack: Stack, folder: str) -> None:
     job = stack.sbatch(WAIT_FOR_GO, "--tier=cap", "--mem=300M", f"--chdir={folder}")
     node = stack.wait(job, "RUNNING")["BatchHost"]
@@ -264,7 +282,7 @@ def test_a_job_ends_while_its_agent_is_dead(stack: Stack, folder: str) -> None:
     try:
         stack.run(["touch", f"{folder}/go"])
         stack.wait(job, "COMPLETED")
-        wait_until(lambda: stack.node_states()[node] == "idle", "the node to be idle", 20)
+        wait_until(lambda: stack.node_states()[node] == "idle", "the node to be idle", 60)
     finally:
         stack.start(f"agent-{node}")
     (report,) = reports(stack, job)
@@ -284,7 +302,7 @@ def test_the_database_is_read_only(stack: Stack) -> None:
         stack.start("decision")
         job = stack.sbatch(TRUE, "--tier=cap", "--mem=300M")
         stack.wait(job, "COMPLETED")
-        health = wait_until(lambda: unhealthy(stack), "/healthz to complain", 20)
+        health = wait_until(lambda: unhealthy(stack), "/healthz to complain", 60)
         assert "database" in " ".join(health.problems)
         stack.stop("decision")
     finally:
@@ -294,6 +312,12 @@ def test_the_database_is_read_only(stack: Stack) -> None:
         reload_hook(stack)
     (report,) = reports(stack, job)  # it waited on disk
     assert report.plan is not None
+
+
+def jobs_of(stack: Stack, node: str) -> tuple[JobSample, ...]:
+    """The jobs that an agent takes for running."""
+    answer = ask(str(stack.layout.agent_socket(node)), {"op": "status"})
+    return msgspec.json.decode(answer["json"], type=NodeSample).jobs
 
 
 def unhealthy(stack: Stack) -> Health | None:

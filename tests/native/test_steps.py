@@ -87,7 +87,7 @@ def test_a_requeued_job_has_a_plan_for_each_start(stack: Stack, folder: str) -> 
     script = '#!/bin/sh\ntouch begun\ntest "${SLURM_RESTART_COUNT:-0}" -gt 0 || sleep 60\n'
     job = stack.sbatch(script, "--tier=cap", "--mem=200M", "--requeue", f"--chdir={folder}")
     stack.wait(job, "RUNNING")
-    wait_until(lambda: stack.run(["test", "-e", f"{folder}/begun"]).returncode == 0, "the job's script", 15)
+    wait_until(lambda: stack.run(["test", "-e", f"{folder}/begun"]).returncode == 0, "the job's script", 60)
     assert stack.run(["scontrol", "requeue", str(job)]).returncode == 0
     stack.wait(job, "COMPLETED")
     found = reports(stack, job, count=2)
@@ -115,7 +115,7 @@ def test_suspend_and_resume(stack: Stack, folder: str) -> None:
 
 def test_exclusive(stack: Stack) -> None:
     job = stack.sbatch("#!/bin/sh\nsrun true\n", "--exclusive", "--tier=cap", "--mem=200M")
-    stack.wait(job, "COMPLETED")
+    assert stack.wait(job, "COMPLETED")["TresPerNode"] == "gres:tier_dram:200"
     (report,) = reports(stack, job)
     assert report.plan is not None
     assert report.plan.size == 200 * MIB
@@ -123,12 +123,30 @@ def test_exclusive(stack: Stack) -> None:
 
 def test_all_memory_of_a_node(stack: Stack) -> None:
     job = stack.sbatch("#!/bin/sh\nsrun true\n", "--mem=0", "--tier=cap")
-    stack.wait(job, "COMPLETED")
+    assert stack.wait(job, "COMPLETED")["TresPerNode"] == f"gres:tier_dram:{stack.nodes[0].memory_mib}"
     (report,) = reports(stack, job)
     assert report.plan is not None
     assert report.memory > 0
     assert report.plan.size == report.memory
     assert report.plan.unplaced == 0
+
+
+def test_memory_per_cpu(stack: Stack) -> None:
+    job = stack.sbatch("#!/bin/sh\nsrun true\n", "-n2", "--mem-per-cpu=150M", "--tier=cap")
+    assert stack.wait(job, "COMPLETED")["TresPerNode"] == "gres:tier_dram:300"
+    (report,) = reports(stack, job)
+    assert report.memory == 300 * MIB
+
+
+def test_a_steps_own_directive_fits_the_plan_or_is_said_not_to(stack: Stack, folder: str) -> None:
+    script = "#!/bin/sh\nsrun --tier=lat:10M echo fits\nsrun --tier=bw echo runs\n"
+    job = stack.sbatch(script, "--tier=lat:50M,cap", "--mem=200M", f"--chdir={folder}")
+    stack.wait(job, "COMPLETED")
+    output = stack.run(["cat", f"{folder}/slurm-{job}.out"]).stdout
+    fits, _, rest = output.partition("fits\n")
+    assert fits == ""
+    assert "BW" in rest
+    assert rest.endswith("runs\n")
 
 
 @pytest.fixture(scope="module")
