@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 
-from tierwise.errors import TierwiseError
+from tierwise.errors import RefusedError, TierwiseError
 from tierwise_node.jobs import Jobs
 from tierwise_node.journal import Journal
 from tierwise_node.service import Service
@@ -12,7 +12,8 @@ from tierwise_node.service import Service
 log = logging.getLogger(__name__)
 CLOSEST = 1.0
 """Seconds between two deliveries at least, however much changes."""
-LONGEST_PAUSE = 300.0
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries at most while the service is away: it should see this node soon after it is back."""
 
 
 class Deliveries:
@@ -21,6 +22,7 @@ class Deliveries:
     def __init__(self, service: Service, jobs: Jobs, journal: Journal, interval: float) -> None:
         self._service, self._jobs, self._journal, self._interval = service, jobs, journal, interval
         self._changed = asyncio.Event()
+        self._refused: set[int] = set()
         self.problem = ""
         jobs.changed = self._changed.set
 
@@ -45,16 +47,15 @@ class Deliveries:
                 await asyncio.sleep(pause - CLOSEST)
 
     async def _reports(self) -> None:
-        """Each queued report, oldest first. One that is refused stays, and doesn't hold up the others."""
-        refusal: TierwiseError | None = None
+        """Each queued report, oldest first. One that is refused stays, and holds up neither the others nor samples."""
         for number, report in self._journal.queued():
             try:
                 await self._service.report(report)
                 self._journal.delivered(number)
-            except TierwiseError as error:
-                refusal = error
-        if refusal:
-            raise refusal
+            except RefusedError as error:
+                if number not in self._refused:
+                    log.error("the report of job %s was refused, and is kept: %s", report.key, error)
+                self._refused.add(number)
 
     async def _until_changed(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

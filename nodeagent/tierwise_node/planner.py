@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from tierwise.directive import Request, parse_directive
-from tierwise.errors import DirectiveError, TierwiseError, UnavailableError
+from tierwise.errors import DirectiveError, ProtocolError, RefusedError, TierwiseError, UnavailableError
 from tierwise.messages import PlanAnswer, PlanKey, PlanQuery
 from tierwise.plans import MemoryPolicy, Plan
 from tierwise.tiers import Tier, TierName
@@ -20,7 +20,6 @@ from tierwise_policy.allocation import TierRoom, allocate
 from tierwise_policy.sizes import SizedClass, resolve
 
 log = logging.getLogger(__name__)
-ON_THE_NODE = "decision service unreachable: planned on the node"
 PAUSE = 10.0
 """Seconds for which a service that did not answer is not asked again: a job's start must not wait for it each time."""
 Ask = Callable[[PlanQuery], Awaitable[PlanAnswer]]
@@ -32,7 +31,7 @@ class Planner:
     def __init__(self, node: str, ask: Ask, pin_share: float) -> None:
         self._node, self._ask, self._pin_share = node, ask, pin_share
         self._silent_until = 0.0
-        self.problem = ""
+        self._told = ""
 
     async def plan(
         self, key: PlanKey, uid: int, directive: str, memory: int, tiers: tuple[Tier, ...], room: dict[TierName, int]
@@ -41,35 +40,48 @@ class Planner:
         if time.monotonic() >= self._silent_until:
             try:
                 answer = await self._ask(PlanQuery(self._node, key, uid, directive, memory, tiers, room))
-                self.problem = ""
+                _check(answer, key, tiers)
+                self._told = ""
                 return answer
             except UnavailableError as error:
                 self._silent_until = time.monotonic() + PAUSE
                 self._tell(error)
+            except RefusedError as error:
+                self._tell(error)
+                return self._own(key, directive, memory, tiers, room, f"decision service refused: {error}"[:400])
             except TierwiseError as error:
                 self._tell(error)
-        return self._own(key, directive, memory, tiers, room)
+        return self._own(key, directive, memory, tiers, room, "decision service unreachable")
 
     def _tell(self, error: TierwiseError) -> None:
-        if not self.problem:
+        if str(error) != self._told:
             log.error("%s: this node plans by itself meanwhile", error)
-        self.problem = str(error)
+        self._told = str(error)
 
     def _own(
-        self, key: PlanKey, directive: str, memory: int, tiers: Iterable[Tier], room: Mapping[TierName, int]
+        self, key: PlanKey, directive: str, memory: int, tiers: Iterable[Tier], room: Mapping[TierName, int], why: str
     ) -> PlanAnswer:
+        here = f"{why}: planned on the node"
         try:
             request = parse_directive(directive) if directive else Request("auto")
         except DirectiveError as error:
             return PlanAnswer(key, directive, memory, None, f"the directive can't be used: {error}")
         if request.mode != "classes":
-            why = "switched off by --tier=off" if request.mode == "off" else "no history on the node"
-            return PlanAnswer(key, directive, memory, None, f"{why}: the kernel places it ({ON_THE_NODE})")
+            left = "switched off by --tier=off" if request.mode == "off" else "no history on the node"
+            return PlanAnswer(key, directive, memory, None, f"{left}: the kernel places it ({here})")
         if not memory and any(part.size is None for part in request.classes):
-            return PlanAnswer(key, directive, 0, None, f"the job's memory is not known yet ({ON_THE_NODE})")
+            return PlanAnswer(key, directive, 0, None, f"the job's memory is not known yet ({here})")
         rooms = [TierRoom(tier.name, room[tier.name], tier.bandwidth, room[tier.name]) for tier in tiers]
         plan = allocate(resolve(request, memory, explicit=False), rooms, pin_share=self._pin_share)
-        return PlanAnswer(key, directive, memory, plan, ON_THE_NODE)
+        return PlanAnswer(key, directive, memory, plan, here)
+
+
+def _check(answer: PlanAnswer, key: PlanKey, tiers: Iterable[Tier]) -> None:
+    """A service that lies is a service that is away. Raises ProtocolError."""
+    if answer.key != key:
+        raise ProtocolError(f"the decision service answered for job {answer.key} when asked for job {key}")
+    if answer.plan and (unknown := set(answer.plan.tiers) - {tier.name for tier in tiers}):
+        raise ProtocolError(f"the decision service planned on {', '.join(sorted(unknown))}, which this node has not")
 
 
 def evictable(

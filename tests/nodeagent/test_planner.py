@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.errors import CredentialError, TierwiseError, UnavailableError
+from tierwise.errors import CredentialError, RefusedError, TierwiseError, UnavailableError
 from tierwise.messages import PlanAnswer, PlanKey, PlanQuery
 from tierwise.plans import MemoryPolicy, Part, Plan
 from tierwise.tiers import Tier
@@ -28,14 +28,14 @@ KEY = PlanKey(7, "0123456789abcdef")
 class Service:
     """The service's end of the line: fails in a given way, or answers; counts its questions."""
 
-    def __init__(self, error: TierwiseError | None) -> None:
-        self.error, self.asked = error, 0
+    def __init__(self, error: TierwiseError | None, plan: Plan | None = None, key: PlanKey | None = None) -> None:
+        self.error, self.plan, self.key, self.asked = error, plan, key, 0
 
     async def __call__(self, query: PlanQuery) -> PlanAnswer:
         self.asked += 1
         if self.error:
             raise self.error
-        return PlanAnswer(query.key, "cap", 5, Plan(), "as the service says")
+        return PlanAnswer(self.key or query.key, "cap", 5, self.plan, "as the service says")
 
 
 def plan(service: Service, directive: str, memory: int, planner: Planner | None = None) -> PlanAnswer:
@@ -46,6 +46,23 @@ def plan(service: Service, directive: str, memory: int, planner: Planner | None 
 def test_the_service_decides() -> None:
     answer = plan(Service(None), "lat", GIB)
     assert answer.reason == "as the service says"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [Service(None, Plan((Part("CAP", 5, {"tape": 5}),))), Service(None, key=PlanKey(8)), Service(None, key=PlanKey(7))],
+)
+def test_a_lying_service_is_not_believed(lie: Service) -> None:
+    answer = plan(lie, "cap", GIB)
+    assert answer.key == KEY
+    assert answer.plan is not None
+    assert answer.plan.tiers == {"cxl": GIB}
+
+
+def test_a_refusal_is_said_in_the_reason() -> None:
+    answer = plan(Service(RefusedError("the token is uid 5's")), "cap", GIB)
+    assert answer.plan is not None
+    assert answer.reason == "decision service refused: the token is uid 5's: planned on the node"
 
 
 @pytest.mark.parametrize("error", [UnavailableError("late"), CredentialError("foreign")])
