@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from functools import partial
@@ -259,8 +260,11 @@ class Stack(Commands):
         wait_until(ready_or_dead, f"{name} to answer (see {daemon.log})", PATIENCE_S)
 
     def _agents_reported(self) -> bool:
-        with urllib.request.urlopen(f"{self.service_url}/healthz", timeout=5) as answer:
-            return int(json.load(answer)["nodes_up"]) >= len(self.local_nodes)
+        try:
+            with urllib.request.urlopen(f"{self.service_url}/healthz", timeout=5) as answer:
+                return int(json.load(answer)["nodes_up"]) >= len(self.local_nodes)
+        except urllib.error.URLError:  # its unix sockets listen first
+            return False
 
     def _controller_answers(self) -> bool:
         return "is UP" in self.run(["scontrol", "ping"], user="root").stdout
