@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from tierwise.errors import UnavailableError
 from tierwise.local import ask
 
 T = TypeVar("T")
+UNIT = Path(__file__).parents[2] / "etc/systemd/tierwise-agent.service"
 MOUNT = Path("/sys/fs/cgroup")
 VERSION = 2 if (MOUNT / "cgroup.controllers").exists() else 1
 NOBODY = pwd.getpwnam("nobody").pw_uid
@@ -132,8 +134,16 @@ class JobCgroups:
             (folder / "cgroup.subtree_control").write_text("+memory")
 
 
+def confinement() -> list[str]:
+    """A command prefix: root with the capabilities that the agent's unit leaves it, and no others."""
+    capabilities = re.search(r"^CapabilityBoundingSet=(.+)$", UNIT.read_text(), re.MULTILINE)
+    assert capabilities, f"{UNIT} bounds no capabilities"
+    kept = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in capabilities[1].split())
+    return ["setpriv", f"--bounding-set=-all,{kept}", "--inh-caps=-all", "--no-new-privs"]
+
+
 class AgentProcess:
-    """A real agent, as its command starts it."""
+    """A real agent, as its command starts it, with the rights that its unit gives it."""
 
     def __init__(self, folder: Path, node: str, agent: Mapping[str, object]) -> None:
         self.folder, self.node = folder, node
@@ -165,10 +175,17 @@ class AgentProcess:
     def start(self) -> None:
         """Start it and wait until it answers."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tierwise_node.main", "--config", str(self.config), "--node", self.node],
-                stderr=log,
-            )
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "tierwise_node.main",
+                "--config",
+                str(self.config),
+                "--node",
+                self.node,
+            ]
+            self._process = subprocess.Popen([*confinement(), *command], stderr=log)
         until(self.answers, f"the agent to answer, see {self.log.read_text()}", 30)
 
     def answers(self) -> bool:
