@@ -7,7 +7,7 @@ dumpable belongs to root in /proc and is left alone.
 import logging
 import mmap
 import os
-import signal
+import select
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,8 @@ class Placer:
             if self._cgroups.job_of(pid) != job_id or Path(f"/proc/{pid}").stat().st_uid != uid:
                 return None
             moved = pages.move(pid, sources, targets, limit, cursor)
-            signal.pidfd_send_signal(pidfd, 0)
+            if _has_ended(pidfd):
+                raise ProcessLookupError
             return moved
         except ProcessLookupError:
             log.info("job %d: process %d ended while its pages were moved", job_id, pid)
@@ -95,6 +96,13 @@ class Placer:
             return None
         finally:
             os.close(pidfd)
+
+
+def _has_ended(pidfd: int) -> bool:
+    """pidfd_open(2): readable once the process has ended. A signal 0 would need CAP_KILL for other users' processes."""
+    watch = select.poll()
+    watch.register(pidfd, select.POLLIN)
+    return bool(watch.poll(0))
 
 
 def _from(first: int, pids: Iterable[int]) -> list[int]:
