@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test setup venv lint typecheck ctest pytest guest-test spank clean
+.PHONY: help demo test setup venv lint typecheck ctest pytest guest-test spank bench-submit clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
@@ -29,7 +29,7 @@ lint: venv  ## ruff over everything
 
 typecheck: venv  ## mypy --strict over every room
 	$(BIN)/mypy library/tierwise policy/tierwise_policy decision/tierwise_decision \
-	  nodeagent/tierwise_node cli/tierwise_cli lab/tierwise_lab
+	  nodeagent/tierwise_node cli/tierwise_cli lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py
 
 ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sanitizers
 	$(MAKE) -C csrc/pages test
@@ -43,6 +43,9 @@ guest-test: venv spank  ## Every test that needs memory tiers, inside a virtual 
 
 spank:  ## The SPANK plugin against the installed Slurm headers
 	@$(MAKE) -s -C csrc/spank
+
+bench-submit: setup venv spank  ## What Tierwise costs a submission, in build/bench/submit.json (2 minutes)
+	PYTHONPATH=lab $(BIN)/python bench/submit.py
 
 clean:  ## Everything that was built here
 	rm -rf build dist *.egg-info $(VENV)
