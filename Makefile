@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test setup venv lint typecheck ctest pytest guest-test spank bench-submit clean
+.PHONY: help demo test setup venv lint typecheck ctest pytest guest-test spank bench-submit deb rpm clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
@@ -46,6 +46,12 @@ spank:  ## The SPANK plugin against the installed Slurm headers
 
 bench-submit: setup venv spank  ## What Tierwise costs a submission, in build/bench/submit.json (2 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/submit.py
+
+deb: setup venv  ## The Debian package, in build/deb
+	PATH="$(CURDIR)/$(BIN):$$PATH" packaging/deb
+
+rpm: setup venv  ## The rpm, in build/rpm
+	PATH="$(CURDIR)/$(BIN):$$PATH" packaging/rpm
 
 clean:  ## Everything that was built here
 	rm -rf build dist *.egg-info $(VENV)
