@@ -78,7 +78,8 @@ def test_junk(service: Service, junk: bytes) -> None:
         with connect(address) as peer:
             send(peer, junk)
             send(peer, b"\r\n\r\n")
-            peer.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # the service may have closed it already
+                peer.shutdown(socket.SHUT_WR)
             answered = answer(peer)
             assert b" 200 " not in answered
             assert b"status=ok" not in answered
@@ -129,7 +130,7 @@ def test_half_requests_end_in_time(service: Service) -> None:
         peers = [stack.enter_context(connect(address)) for address, _ in halves]
         for peer, (_, half) in zip(peers, halves, strict=True):
             send(peer, half)
-        assert service.descriptors() > before
+        eventually(lambda: service.descriptors() > before)
         # and one that sends a byte now and then is no better
         drip = stack.enter_context(connect(service.port))
         send(drip, b"GET /")
