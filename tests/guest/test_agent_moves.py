@@ -168,10 +168,10 @@ def test_huge_pages_are_moved_whole(agent: AgentProcess, cgroups: JobCgroups, jo
 def test_pages_that_two_processes_map_stay_and_are_counted_as_refused(
     agent: AgentProcess, cgroups: JobCgroups, job_id: int
 ) -> None:
-    task(agent, job_id, "cap", 64)
     process = cgroups.start(job_id, [*preferring(DRAM), "/usr/bin/python3", "-I", "-c", FORKED, "40"])
     assert process.stdout is not None
     process.stdout.readline()
+    task(agent, job_id, "cap", 64)  # only now: what was moved before the fork would be in the right place
     job = until(lambda: (now := agent.job(job_id))["moves"]["refused"] > 0 and now, "a refusal")
     assert job["agrees"] is False
     assert pages.count(process.pid)[DRAM] >= 38 * MIB
