@@ -28,6 +28,7 @@ SYS, PROC = Path("/sys"), Path("/proc")
 _INTERLEAVE, _PREFERRED, _PREFERRED_MANY, _WEIGHTED_INTERLEAVE = 3, 1, 5, 6
 _STATIC_NODES, _NUMA_BALANCING = 1 << 15, 1 << 13
 _PAGEMAP_SCAN = 0xC0606610  # linux/fs.h, since 6.7
+_FRAME = (1 << 55) - 1  # Documentation/admin-guide/mm/pagemap.rst: zero without CAP_SYS_ADMIN
 _SOFT_DIRTY = 1 << 55  # Documentation/admin-guide/mm/soft-dirty.rst: set on pages of a new mapping
 LATER = "not used by this version"
 
@@ -115,9 +116,15 @@ class Doctor:
         return Mechanism("move_pages", "used", "verified moves; pages found by /proc/PID/pagemap")
 
     def _huge_pages(self) -> Mechanism:
-        if os.access(PROC / "kpageflags", os.R_OK):
-            return Mechanism("huge pages", "used", "moved whole: known by /proc/kpageflags")
-        return Mechanism("huge pages", "fallback", "asked for page by page: /proc/kpageflags can't be read")
+        if not os.access(PROC / "kpageflags", os.R_OK):
+            return Mechanism("huge pages", "fallback", "asked for page by page: /proc/kpageflags can't be read")
+        with mmap.mmap(-1, mmap.PAGESIZE) as memory:
+            memory[0] = 1
+            if not _own_entry(memory) & _FRAME:
+                return Mechanism(
+                    "huge pages", "fallback", "asked for page by page: without CAP_SYS_ADMIN none is known"
+                )
+        return Mechanism("huge pages", "used", "moved whole: known by /proc/kpageflags")
 
     def _movable(self) -> Mechanism:
         names = self._topology.order[1:]
