@@ -49,9 +49,9 @@ class Shape:
 class Cluster:
     """What samples tell, in memory. Not persistent: nodes and tiers are, jobs come again with the next samples."""
 
-    def __init__(self, interval: float, clock: Callable[[], float] = time.time) -> None:
-        self.interval = interval
-        """Seconds between the samples of an agent."""
+    def __init__(self, interval: Callable[[], float], clock: Callable[[], float] = time.time) -> None:
+        """`interval` says how many seconds lie between the samples of an agent, as configured now."""
+        self._interval = interval
         self._clock = clock
         self._samples: dict[str, NodeSample] = {}
         self._heard: dict[str, float] = {}
@@ -140,7 +140,7 @@ class Cluster:
         return NodeView(sample, age, "up" if self._is_up(name) else "silent")
 
     def _is_up(self, name: str) -> bool:
-        return self._clock() - self._heard[name] <= MISSED_SAMPLES * self.interval
+        return self._clock() - self._heard[name] <= MISSED_SAMPLES * self._interval()
 
     def _drop(self, node: str, key: PlanKey) -> None:
         nodes = self._jobs.get(key.job_id, {})

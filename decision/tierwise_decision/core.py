@@ -28,7 +28,7 @@ class Core:
         self.settings = settings
         self.metrics = Metrics()
         self.complain = Complaints(self.metrics.complaints)
-        self.cluster = Cluster(config.agent.report_interval)
+        self.cluster = Cluster(lambda: settings.config.agent.report_interval)
         self.spool = Spool(config.service.spool)
         self.store = Store(open_engine(config.service.database), self.spool, self.complain, self._restore)
         self.requests = Requests(self.store)

@@ -50,7 +50,7 @@ class Jobs:
         recent = [report for report in self._reports.values() if report.key.job_id == job_id]
         view = self._running(job_id) or _ended([*reports, *recent])
         if view is None:
-            known = [(run.uid, run.key.token, run.directive) for run in runs]
+            known = [(run.uid, run.key.token, run.directive) for run in reversed(runs)]
             known += [(uid, plan.key.token, plan.directive) for uid, plan in self._plans.recent(job_id)]
             if known:
                 uid, token, directive = known[-1]

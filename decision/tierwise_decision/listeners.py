@@ -19,8 +19,8 @@ PATIENCE = 10.0
 """Seconds for a request's head to become whole."""
 MAX_PER_UID = 64
 """Connections of one uid to the unix socket, that one user can't shut out the others."""
-_KEEP_ALIVE = 15
-"""Seconds between requests: agents send a sample every 10 s."""
+_KEEP_ALIVE = 6
+"""Seconds between requests; our client drops a connection after 5 (httpx), and must not meet one that we drop."""
 
 
 class Listener(uvicorn.Server):

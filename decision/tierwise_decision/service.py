@@ -34,7 +34,7 @@ async def serve(settings: Settings) -> None:
         unix = stack.enter_context(contextlib.closing(UnixListener(config.socket)))
         listeners = [Listener(app, unix.socket, most // 4, core.complain)]
         if config.listen:
-            listeners.append(Listener(app, tcp_listener(config.listen), most // 2, core.complain))
+            listeners.append(Listener(app, tcp_listener(config.listen), most * 3 // 4, core.complain))
         hook = Hook(settings, core.submit, core.metrics, core.complain)
         await hook.start(hook_listener)
         stopped = _signals(settings)

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -47,10 +49,10 @@ class Spool:
             raise SpoolError(f"could not keep a report in {self._directory}: {error.strerror}") from None
         self._count = len(self) + (not known)
 
-    def oldest(self, limit: int) -> list[tuple[Path, JobReport]]:
+    def some(self, limit: int) -> list[tuple[Path, JobReport]]:
         """Some reports to try again, with their files. What can't be read is set aside as `.bad`."""
         found: list[tuple[Path, JobReport]] = []
-        for path in sorted(self._paths(), key=_age)[:limit]:
+        for path in islice(self._paths(), limit):
             try:
                 found.append((path, msgspec.json.decode(path.read_bytes(), type=JobReport)))
             except msgspec.DecodeError:
@@ -75,15 +77,6 @@ class Spool:
                 path.unlink()
             self._count = len(self) - 1
 
-    def _paths(self) -> list[Path]:
-        try:
-            return list(self._directory.glob("*.json"))
-        except OSError:
-            return []
-
-
-def _age(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+    def _paths(self) -> Iterator[Path]:
+        with contextlib.suppress(OSError), os.scandir(self._directory) as entries:
+            yield from (Path(entry.path) for entry in entries if entry.name.endswith(".json"))

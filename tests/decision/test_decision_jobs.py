@@ -161,7 +161,7 @@ def test_metrics_health_and_schema_are_for_anybody(service: Service) -> None:
 
 def test_silent_nodes() -> None:
     now = 1000.0
-    cluster = Cluster(10.0, lambda: now)
+    cluster = Cluster(lambda: 10.0, lambda: now)
     cluster.update(NodeSample("n1", 0, "1", TIERS))
     cluster.restore(NodeSample("n2", 0, "1", TIERS), 500.0)
     assert [view.state for view in cluster.views()] == ["up", "silent"]

@@ -1,5 +1,7 @@
 """Opening the database that a URL names."""
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
@@ -30,6 +32,10 @@ def open_engine(address: str) -> Engine:
 
 
 def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigError("service.database must name a file: sqlite:////var/lib/tierwise/tierwise.db")
+    with contextlib.suppress(OSError):  # then opening it fails too, and says why
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": _WAIT_SECONDS})
 
     @event.listens_for(engine, "connect")

@@ -145,8 +145,8 @@ class Store:
             known = await asyncio.to_thread(self._open)
             whole = await asyncio.to_thread(self._write, batch)
             self._restore(known)
-            if len(self._spool):
-                await asyncio.to_thread(self._empty_spool)
+            if len(self._spool) and await asyncio.to_thread(self._empty_spool):
+                self._wake.set()  # there may be more
         except Exception as error:  # a writer that has died would be worse than any of them
             whole = False
             self._fail(error)
@@ -203,15 +203,21 @@ class Store:
             return False
         return True
 
-    def _empty_spool(self) -> None:
-        while found := self._spool.oldest(_SPOOL_BATCH):
-            for path, report in found:
-                single = Batch()
-                single.reports.append(report)
-                if self._commit_alone(single):
-                    self._spool.remove(path)
-                else:
-                    self._spool.refuse(path)
+    def _empty_spool(self) -> bool:
+        """Write some of the reports that wait on disk; whether there were any to write."""
+        found = self._spool.some(_SPOOL_BATCH)
+        batch = Batch()
+        batch.reports = [report for _, report in found]
+        if self._write(batch):
+            for path, _ in found:
+                self._spool.remove(path)
+            return bool(found)
+        for (path, _), single in zip(found, batch.singly(), strict=True):
+            if self._commit_alone(single):
+                self._spool.remove(path)
+            else:
+                self._spool.refuse(path)
+        return True
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:
