@@ -12,11 +12,10 @@ def test_nodes_reach_each_other_until_one_is_killed() -> None:
         assert first.run(["ping", "-c", "1", "-w", "30", "node2"]).returncode == 0
 
         listening = second.start(["busybox", "nc", "-l", "-p", "999"])
-        second.run(
-            ["sh", "-c", "until grep -q ':03E7 00000000:0000 0A' /proc/net/tcp*; do sleep 0.1; done"], check=True
-        )
-        first.run(["sh", "-c", "seq 100000 | busybox nc node2 999"], check=True)
-        assert listening.wait().stdout == "".join(f"{number}\n" for number in range(1, 100_001))
+        listens = "until grep -q ':03E7 0*:0000 0A' /proc/net/tcp*; do sleep 0.1; done"
+        second.run(["sh", "-c", listens], check=True, timeout=60)
+        first.run(["sh", "-c", "seq 100000 | busybox nc node2 999"], check=True, timeout=60)
+        assert listening.wait(60).stdout == "".join(f"{number}\n" for number in range(1, 100_001))
 
         # No way out of it: no route, and of the host no trace.
         assert first.run(["sh", "-c", "ip route | grep default"]).returncode == 1
