@@ -300,9 +300,10 @@ def tear_down(layout: Layout) -> None:
     if not layout.top.exists():
         return
     if layout.pids.exists():
-        munged = layout.pids / "munged"
-        stop_by_pid_files([path for path in layout.pids.iterdir() if path != munged])
-        stop_by_pid_files([munged])
+        # slurmd ends only when it has told slurmctld what its prologs did, and for that needs munged.
+        last = [layout.pids / "slurmctld", layout.pids / "munged"]
+        for ending in ([path for path in layout.pids.iterdir() if path not in last], *([path] for path in last)):
+            stop_by_pid_files(ending)
     if layout.nodes.exists():
         for node in layout.nodes.read_text().split():
             cgroups.remove(node)
