@@ -6,7 +6,7 @@ A cgroup that vanishes while it is read is an outcome (None, or no processes), n
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -40,8 +40,11 @@ class JobCgroup(Protocol):
     def job_id(self) -> int:
         """Slurm's id of the job."""
 
-    def usage(self) -> Usage | None:
-        """What the job holds now; None when the cgroup is gone."""
+    def usage(self, last: Usage | None = None) -> Usage | None:
+        """What the job holds now; None when the cgroup is gone.
+
+        With `last`, a recent usage, only `nodes` is read again: a beat of the agent must cost little.
+        """
 
     def pids(self) -> list[int]:
         """All processes of the job now."""
@@ -107,20 +110,23 @@ class V2Job:
     job_id: int
     folder: Path
 
-    def usage(self) -> Usage | None:
+    def usage(self, last: Usage | None = None) -> Usage | None:
         """See JobCgroup."""
-        numa = _read(self.folder / "memory.numa_stat")
+        numa = _read(self.folder, "memory.numa_stat")
         if numa is None:
             return Usage(suspended=self._suspended()) if self.folder.exists() else None
-        stat = _numbers(_read(self.folder / "memory.stat"))
+        nodes = _sum_nodes(numa, ("anon", "shmem"), 1)
+        if last is not None:
+            return replace(last, nodes=nodes)
+        stat = _numbers(_read(self.folder, "memory.stat"))
         return Usage(
-            nodes=_sum_nodes(numa, ("anon", "shmem"), 1),
-            used=_number(_read(self.folder / "memory.current")) or 0,
+            nodes=nodes,
+            used=_number(_read(self.folder, "memory.current")) or 0,
             limit=self.limit(),
-            peak=_number(_read(self.folder / "memory.peak")) or 0,
+            peak=_number(_read(self.folder, "memory.peak")) or 0,
             minor_faults=max(stat.get("pgfault", 0) - stat.get("pgmajfault", 0), 0),
             major_faults=stat.get("pgmajfault", 0),
-            oom_kills=_numbers(_read(self.folder / "memory.events")).get("oom_kill", 0),
+            oom_kills=_numbers(_read(self.folder, "memory.events")).get("oom_kill", 0),
             suspended=self._suspended(),
         )
 
@@ -130,10 +136,10 @@ class V2Job:
 
     def limit(self) -> int | None:
         """See JobCgroup."""
-        return _number(_read(self.folder / "memory.max"))
+        return _number(_read(self.folder, "memory.max"))
 
     def _suspended(self) -> bool:
-        return any(_numbers(_read(Path(folder) / "cgroup.events")).get("frozen") for folder in _subtree(self.folder))
+        return any(_numbers(_read(folder, "cgroup.events")).get("frozen") for folder in _subtree(self.folder))
 
 
 @dataclass(frozen=True)
@@ -144,20 +150,23 @@ class V1Job:
     freezer: Path
     memory: Path
 
-    def usage(self) -> Usage | None:
+    def usage(self, last: Usage | None = None) -> Usage | None:
         """See JobCgroup. v1 counts locked memory apart: taken as anonymous, which a job's is."""
-        numa = _read(self.memory / "memory.numa_stat")
+        numa = _read(self.memory, "memory.numa_stat")
         if numa is None:
             return Usage(suspended=self._suspended()) if self.freezer.exists() else None
-        stat = _numbers(_read(self.memory / "memory.stat"))
+        nodes = _sum_nodes(numa, ("hierarchical_anon", "hierarchical_unevictable"), PAGE)
+        if last is not None:
+            return replace(last, nodes=nodes)
+        stat = _numbers(_read(self.memory, "memory.stat"))
         return Usage(
-            nodes=_sum_nodes(numa, ("hierarchical_anon", "hierarchical_unevictable"), PAGE),
-            used=_number(_read(self.memory / "memory.usage_in_bytes")) or 0,
+            nodes=nodes,
+            used=_number(_read(self.memory, "memory.usage_in_bytes")) or 0,
             limit=self.limit(),
-            peak=_number(_read(self.memory / "memory.max_usage_in_bytes")) or 0,
+            peak=_number(_read(self.memory, "memory.max_usage_in_bytes")) or 0,
             minor_faults=max(stat.get("total_pgfault", 0) - stat.get("total_pgmajfault", 0), 0),
             major_faults=stat.get("total_pgmajfault", 0),
-            oom_kills=_numbers(_read(self.memory / "memory.oom_control")).get("oom_kill", 0),
+            oom_kills=_numbers(_read(self.memory, "memory.oom_control")).get("oom_kill", 0),
             suspended=self._suspended(),
         )
 
@@ -167,13 +176,11 @@ class V1Job:
 
     def limit(self) -> int | None:
         """See JobCgroup. No limit is a number near 2^63 on v1."""
-        limit = _number(_read(self.memory / "memory.limit_in_bytes"))
+        limit = _number(_read(self.memory, "memory.limit_in_bytes"))
         return None if limit is None or limit >= 1 << 62 else limit
 
     def _suspended(self) -> bool:
-        return any(
-            (_read(Path(folder) / "freezer.state") or "").strip() == "FROZEN" for folder in _subtree(self.freezer)
-        )
+        return any((_read(folder, "freezer.state") or "").strip() == "FROZEN" for folder in _subtree(self.freezer))
 
 
 def _places(node: str, version: int) -> list[str]:
@@ -195,13 +202,14 @@ def _subtree(folder: Path) -> Iterator[str]:
 
 def _pids(folder: Path) -> Iterator[int]:
     for place in _subtree(folder):
-        yield from map(int, (_read(Path(place) / "cgroup.procs") or "").split())
+        yield from map(int, (_read(place, "cgroup.procs") or "").split())
 
 
-def _read(path: Path) -> str | None:
+def _read(folder: Path | str, name: str) -> str | None:
     """None: the file, or its cgroup, is gone (ENODEV when it goes between open and read)."""
     try:
-        return path.read_text()
+        with open(f"{folder}/{name}") as file:
+            return file.read()
     except OSError:
         return None
 

@@ -22,6 +22,8 @@ from tierwise_policy.placement import agrees
 log = logging.getLogger(__name__)
 GONE = 5.0
 """Seconds after which a job whose cgroup has gone is over, where no epilog will tell."""
+LOOK = 5.0
+"""Seconds between two looks at all that a job's cgroup says; in between only where its bytes are."""
 NO_EPILOG = 3600.0
 """The same where a prolog told of the job: an allocation without a running step has no cgroup, and may wait long."""
 
@@ -45,6 +47,7 @@ class Jobs:
         self._node, self._topology, self._cgroups = node, topology, cgroups
         self._journal, self._planner, self._interval = journal, planner, interval
         self._locks: dict[int, asyncio.Lock] = {}
+        self._look_again = 0
         self.usages: dict[int, Usage] = {}
         self.groups: dict[int, JobCgroup] = {}
         self.changed: Callable[[], None] = lambda: None
@@ -126,9 +129,11 @@ class Jobs:
         """Sample every job that has a cgroup, and end those that lost theirs."""
         now = time.time_ns()
         self.groups = self._cgroups.jobs()
-        self.usages = {}
+        last, self.usages = self.usages, {}
+        if now > self._look_again:
+            self._look_again, last = now + int(LOOK * SECOND), {}
         for job_id in self.groups:
-            self._observe(job_id, now)
+            self._observe(job_id, now, last.get(job_id))
         for record in list(self.records.values()):
             if record.key.job_id not in self.usages and self._is_over(record, now):
                 self._end(record, "gone", record.seen or now)
@@ -140,8 +145,8 @@ class Jobs:
         if job_id in self.groups:
             self._observe(job_id, time.time_ns())
 
-    def _observe(self, job_id: int, now: int) -> None:
-        usage = self.groups[job_id].usage()
+    def _observe(self, job_id: int, now: int, last: Usage | None = None) -> None:
+        usage = self.groups[job_id].usage(last)
         if usage is None:
             return
         record = self.records.get(job_id)

@@ -67,7 +67,7 @@ class Planner:
         except DirectiveError as error:
             return PlanAnswer(key, directive, memory, None, f"the directive can't be used: {error}")
         if request.mode != "classes":
-            left = "switched off by --tier=off" if request.mode == "off" else "no history on the node"
+            left = "switched off by --tier=off" if request.mode == "off" else "no history yet"
             return PlanAnswer(key, directive, memory, None, f"{left}: the kernel places it ({here})")
         if not memory and any(part.size is None for part in request.classes):
             return PlanAnswer(key, directive, 0, None, f"the job's memory is not known yet ({here})")

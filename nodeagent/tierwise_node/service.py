@@ -23,6 +23,8 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self._plans, self._reports = _Line(config), _Line(config)
+        for line in (self._plans, self._reports):
+            line.prepare()
 
     async def plan(self, query: PlanQuery) -> PlanAnswer:
         """The final plan of a job, within PLAN_BUDGET."""
@@ -57,6 +59,10 @@ class _Line:
 
     async def call(self, question: Callable[[DecisionClient], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
+
+    def prepare(self) -> None:
+        """Make the client before it is needed: loading libmunge and TLS must not count against a job's start."""
+        self._thread.submit(self._ask, lambda client: None)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
