@@ -350,7 +350,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Stack(options) as stack:
         if asked.command == "run":
             return stack.attach(asked.argv, asked.user)
-        print(f"export SLURM_CONF={stack.layout.slurm_conf} TIERWISE_CONFIG={stack.layout.config}")
+        conf, config = stack.layout.slurm_conf, stack.layout.config
+        print(f"export SLURM_CONF={conf} TIERWISE_CONFIG={config} PATH={stack.layout.bin}:$PATH")
         stack.keep()
     return 0
 
