@@ -56,3 +56,8 @@ def test_directive(text: str, shown: str) -> None:
 def test_tiers_that_hold_nothing_are_left_out() -> None:
     assert words.by_tier({"cxl": 1 << 20, "dram": 3 << 20, "pmem": 0}) == "3 MiB dram, 1 MiB cxl"
     assert words.by_tier({}) == "0"
+
+
+def test_where_room_is_scarce_decimals_go() -> None:
+    assert words.briefly({"dram": 188_000_000, "cxl": 3 << 29, "pmem": 512}) == "179 MiB dram, 512 B pmem, 1.5 GiB cxl"
+    assert words.briefly({}) == "0"

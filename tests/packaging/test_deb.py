@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,10 @@ class Debian:
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def answers(self, *command: str) -> bool:
+        """Whether a command ends well inside."""
+        return subprocess.run(["chroot", self.root, *command], capture_output=True, check=False).returncode == 0
 
     def install(self, package: Path) -> None:
         """dpkg -i."""
@@ -84,6 +89,24 @@ def debian(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     shutil.rmtree(root)
 
 
+def answer_of_the_service(debian: Debian) -> str:
+    """What `tierctl health` says of a decision service that was started from the package."""
+    (debian.root / "run/tierwise").mkdir(exist_ok=True)
+    (debian.root / "var/lib/tierwise/decision").mkdir(parents=True)
+    (debian.root / "root/tierwise.toml").write_text('[service]\nlisten = ""\n')
+    command = ["chroot", debian.root, "/usr/bin/tierwise-decision", "--config", "/root/tierwise.toml"]
+    with subprocess.Popen(command) as service:
+        try:
+            deadline = time.monotonic() + 60
+            while not debian.has("run/tierwise/decision.sock") or not debian.answers("tierctl", "health"):
+                assert service.poll() is None, "the service ended"
+                assert time.monotonic() < deadline, "the service does not answer"
+                time.sleep(0.1)
+            return debian.run("tierctl", "health")
+        finally:
+            service.terminate()
+
+
 def test_from_install_to_purge(debian: Debian, package: Path, newer: Path) -> None:
     """One story: each step stands on the one before."""
     debian.install(package)
@@ -97,6 +120,7 @@ def test_from_install_to_purge(debian: Debian, package: Path, newer: Path) -> No
     for path in ("usr/lib/tierwise/prolog", "usr/share/tierwise/tierwise.lua", CONFIG):
         assert debian.has(path), path
     assert list(debian.root.glob("usr/lib/tierwise/python3.*/tierwise/__pycache__/*.pyc")), "compiled when installed"
+    assert "sqlite" in answer_of_the_service(debian)
     debian.run("/usr/lib/tierwise/prolog")  # exits with 0 although nothing runs here
 
     config = debian.root / CONFIG
@@ -110,7 +134,7 @@ def test_from_install_to_purge(debian: Debian, package: Path, newer: Path) -> No
     left = [path for path in ("usr/lib/tierwise", "usr/share/tierwise", "usr/bin/tierctl") if debian.has(path)]
     assert left == []
     assert debian.has(CONFIG)
-    (debian.root / "var/lib/tierwise/decision").mkdir(parents=True)
+    assert debian.has("var/lib/tierwise/decision/tierwise.db")
     debian.run("dpkg", "-P", "tierwise")
     assert not debian.has("etc/tierwise")
     assert not debian.has("var/lib/tierwise")

@@ -28,7 +28,7 @@ def jobs(views: Sequence[JobView]) -> RenderableType:
             Text(view.state, _STATES[view.state]),
             words.words(words.directive(view.directive), "" if view.directive else words.FAINT),
             Text(str(places) if places else "-"),
-            words.words(words.by_tier(_held(view)) if places else ""),
+            words.words(words.briefly(_held(view)) if places else ""),
             _verdict(view),
         )
     return table

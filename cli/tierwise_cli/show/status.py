@@ -99,7 +99,7 @@ def _legend(jobs: Sequence[JobSample], ascii_only: bool) -> RenderableType:
             Text(str(job.key.job_id)),
             words.words(words.user(job.uid)),
             words.words(words.directive(job.directive), "" if job.directive else words.FAINT),
-            words.words(words.by_tier(job.found)),
+            words.words(words.briefly(job.found)),
             _remark(job),
         )
     rest = len(jobs) - JOBS_SHOWN

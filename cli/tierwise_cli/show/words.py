@@ -83,6 +83,12 @@ def by_tier(found: Mapping[TierName, int]) -> str:
     return ", ".join(f"{format_size(found[name])} {name}" for name in tier_order(found) if found[name]) or "0"
 
 
+def briefly(found: Mapping[TierName, int]) -> str:
+    """As by_tier, without decimals from 10 on: for places where room is scarce."""
+    names = [name for name in tier_order(found) if found[name]]
+    return ", ".join(f"{_short(found[name])} {name}" for name in names) or "0"
+
+
 def table(*columns: str, right: tuple[str, ...] = (), cut: tuple[str, ...] = ()) -> Table:
     """A table without lines; columns in `right` hold numbers, those in `cut` give way where it is narrow."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=HEAD, show_edge=False)
@@ -90,6 +96,11 @@ def table(*columns: str, right: tuple[str, ...] = (), cut: tuple[str, ...] = ())
         head = Text(column, no_wrap=True, overflow="ellipsis")
         made.add_column(head, justify="right" if column in right else "left", no_wrap=column not in cut)
     return made
+
+
+def _short(value: int) -> str:
+    number, _, unit = format_size(value).partition(" ")
+    return f"{float(number):.0f} {unit}" if float(number) >= 10 else f"{number} {unit}"
 
 
 def _class(name: str, amount: int | None, percent: int | None) -> str:
