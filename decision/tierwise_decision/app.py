@@ -66,7 +66,8 @@ async def healthz(request: Asked) -> Health:
 @get("/metrics", media_type=MediaType.TEXT, include_in_schema=False)
 async def metrics(request: Asked) -> Response[bytes]:
     """For anybody: nothing in it names a user, a job or a node."""
-    return Response(_core(request).metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+    text = await asyncio.to_thread(_core(request).metrics.text)
+    return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 @post("/v1/plans", guards=[agents_only], status_code=200, summary="The final plan of a job on a node")
@@ -98,22 +99,30 @@ async def dry_run(request: Asked, data: DryRunQuery) -> list[DryRunPlan]:
     core = _core(request)
     asked = parse_directive(data.directive)
     share = core.settings.config.agent.pin_share
-    samples = [view.sample for view in core.cluster.views() if data.node in (None, view.sample.node)]
-    if not samples:
-        raise RefusedError(f"no node {data.node or ''} is known here".replace("  ", " "), 404)
-    return await asyncio.to_thread(
-        lambda: [planning.dry_run(s.node, asked, data.memory, s.tiers, s.jobs, share) for s in samples]
-    )
+
+    def plans() -> list[DryRunPlan]:
+        samples = [view.sample for view in core.cluster.views() if data.node in (None, view.sample.node)]
+        return [planning.dry_run(s.node, asked, data.memory, s.tiers, s.jobs, share) for s in samples]
+
+    found = await asyncio.to_thread(plans)
+    if not found:
+        raise RefusedError(f"node {data.node} is not known here" if data.node else "no node is known here", 404)
+    return found
 
 
 @get("/v1/nodes", guards=[known_only], summary="Every node that has ever reported")
-async def nodes(request: Asked) -> list[NodeView]:
+async def nodes(request: Asked) -> Response[list[NodeView]]:
     """For anybody authenticated; who is no admin sees no jobs but their own."""
     uid, core = _uid(request), _core(request)
-    views = core.cluster.views()
-    if core.settings.access.is_admin(uid):
-        return views
-    return [_without_others(view, uid) for view in views]
+
+    def encoded() -> bytes:
+        views = core.cluster.views()
+        if not core.settings.access.is_admin(uid):
+            views = [_without_others(view, uid) for view in views]
+        return msgspec.json.encode(views)
+
+    body: Any = await asyncio.to_thread(encoded)  # megabytes for a large cluster: the hook must not wait for them
+    return Response(body, media_type=MediaType.JSON)
 
 
 @get("/v1/jobs", guards=[known_only], summary="The newest jobs")

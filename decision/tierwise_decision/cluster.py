@@ -47,7 +47,11 @@ class Shape:
 
 
 class Cluster:
-    """What samples tell, in memory. Not persistent: nodes and tiers are, jobs come again with the next samples."""
+    """What samples tell, in memory. Not persistent: nodes and tiers are, jobs come again with the next samples.
+
+    `views`, `counts` and `totals` go through all nodes; they may be called in another thread, so that nobody has to
+    wait for them (nodes are never removed).
+    """
 
     def __init__(self, interval: Callable[[], float], clock: Callable[[], float] = time.time) -> None:
         """`interval` says how many seconds lie between the samples of an agent, as configured now."""
@@ -113,14 +117,15 @@ class Cluster:
 
     def counts(self) -> tuple[int, int]:
         """How many nodes are up, and how many silent."""
-        up = sum(self._is_up(name) for name in self._samples)
-        return up, len(self._samples) - up
+        names = list(self._samples)
+        up = sum(self._is_up(name) for name in names)
+        return up, len(names) - up
 
     def totals(self) -> dict[str, dict[str, float]]:
         """Capacity and free bytes by tier over the nodes that are up, and their number: gauges for `/metrics`."""
         capacity: dict[str, float] = {}
         free: dict[str, float] = {}
-        for name, sample in self._samples.items():
+        for name, sample in list(self._samples.items()):
             if self._is_up(name):
                 for tier in sample.tiers:
                     capacity[tier.name] = capacity.get(tier.name, 0) + tier.capacity

@@ -3,6 +3,7 @@
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -78,7 +79,7 @@ class Jobs:
             found += [JobView(0, r.token, r.uid, r.directive, "submitted", notices=_notices(r, ())) for r in waiting]
         if state in (None, "running"):
             running = (self._running(job_id) for job_id in self._cluster.jobs())
-            found += [view for view in running if view and uid in (None, view.uid)][:limit]
+            found += islice((view for view in running if view and uid in (None, view.uid)), limit)
         if state in (None, "ended") and len(found) < limit:
             found += [view for view in await self._ended(uid, limit) if not self._cluster.job(view.job_id)]
         return found[:limit]
