@@ -19,8 +19,6 @@ from tierwise_node.tiers import Topology
 from tierwise_policy.placement import Correction
 
 log = logging.getLogger(__name__)
-PIECE = 64 << 20
-"""Bytes of one call at most: between two pieces the agent looks at the clock."""
 
 
 @dataclass
@@ -39,10 +37,10 @@ class Placer:
         self._places: dict[tuple[int, str], _Place] = {}
 
     def correct(self, job: JobCgroup, uid: int, correction: Correction) -> Moves:
-        """Move at most `correction.size` bytes of a job (PIECE at most); what became of them."""
+        """Move at most `correction.size` bytes of a job; what became of them."""
         sources = self._topology.nodes([correction.source])
         targets = self._topology.roomiest(correction.target)
-        left = min(correction.size, PIECE)
+        left = correction.size
         place = self._places.setdefault((job.job_id, correction.source), _Place())
         total = Moves()
         for pid in _from(place.pid, job.pids()):

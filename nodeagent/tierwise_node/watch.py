@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 from tierwise.tiers import TierName
 from tierwise_node.jobs import Jobs
-from tierwise_node.placer import PIECE, Placer
+from tierwise_node.placer import Placer
 from tierwise_node.record import JobRecord
 from tierwise_node.tiers import Topology
 from tierwise_policy.placement import Correction, agrees, corrections
 
 log = logging.getLogger(__name__)
 LONGEST_PAUSE = 60.0
+"""Seconds after which a job whose pages would not move is asked again, at most."""
+PIECE_SECONDS = 0.2
+SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
+"""Bytes that one call of the placer moves: between two the agent looks at the clock."""
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Watch:
     def __init__(self, jobs: Jobs, topology: Topology, placer: Placer, interval: float, rate: int) -> None:
         self._jobs, self._topology, self._placer = jobs, topology, placer
         self._interval, self._rate = interval, rate
+        self._piece = SMALLEST_PIECE
         self._futile: dict[int, _Futile] = {}
 
     async def run(self) -> None:
@@ -71,8 +76,10 @@ class Watch:
         job_id = record.key.job_id
         left, landed = min(correction.size, most), 0
         while left >= mmap.PAGESIZE and (not landed or time.monotonic() < deadline):
-            piece = Correction(correction.source, correction.target, min(left, PIECE))
+            piece = Correction(correction.source, correction.target, min(left, self._piece))
+            begun = time.monotonic()
             moves = await asyncio.to_thread(self._placer.correct, self._jobs.groups[job_id], record.uid, piece)
+            self._adapt(time.monotonic() - begun)
             record.moves += moves
             if not moves.landed:
                 self._give_up_for_now(job_id, correction, moves.asked)
@@ -81,6 +88,13 @@ class Watch:
             landed += moves.landed * mmap.PAGESIZE
             left = min(correction.size, most) - landed
         return landed
+
+    def _adapt(self, seconds: float) -> None:
+        """Pieces that take about PIECE_SECONDS: long ones would hold up the next beat, short ones waste calls."""
+        if seconds > PIECE_SECONDS * 2:
+            self._piece = max(self._piece // 2, SMALLEST_PIECE)
+        elif seconds < PIECE_SECONDS / 2:
+            self._piece = min(self._piece * 2, LARGEST_PIECE)
 
     def _give_up_for_now(self, job_id: int, correction: Correction, asked: int) -> None:
         before = self._futile.get(job_id)
