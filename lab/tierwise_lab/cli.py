@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import termios
+import threading
 import tty
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from tierwise_lab.daemons import POLL_S, LabError
 from tierwise_lab.frames import PAYLOAD
 from tierwise_lab.guest import Guest
 from tierwise_lab.layer import IN_GUEST, layer
-from tierwise_lab.node import VirtualNode
+from tierwise_lab.node import Command, VirtualNode
 from tierwise_lab.options import REPOSITORY
 from tierwise_lab.topology import DEFAULT
 
@@ -141,14 +142,19 @@ def _run(
 ) -> int:
     """Run a command with its output on ours as it comes, bring its files back, and return its exit code."""
     command = node.start(argv, env=env, cwd=cwd, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer)
-    if not sys.stdin.isatty():
-        command.write(sys.stdin.buffer.read())
-    command.end_input()
+    threading.Thread(target=_feed, args=(command,), name="lab-stdin", daemon=True).start()
     done = command.wait(timeout)
     if out is not None:
         node.copy_out(f"{OUT}/.", out)
     # as a shell says it
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
+
+
+def _feed(command: Command) -> None:
+    """Our standard input becomes the command's; a terminal doesn't (that is what `lab up` is for)."""
+    while not sys.stdin.isatty() and (chunk := os.read(sys.stdin.fileno(), PAYLOAD)):
+        command.write(chunk)
+    command.end_input()
 
 
 def _shell(node: VirtualNode, env: Mapping[str, str]) -> int:
