@@ -74,8 +74,8 @@ class DecisionClient:
     ) -> None:
         self._service = service
         if service.startswith("/"):
-            transport = httpx.HTTPTransport(uds=service)
-            self._http = httpx.Client(transport=transport, base_url="http://decision", timeout=timeout)
+            transport = httpx.HTTPTransport(uds=service, trust_env=False)
+            self._http = httpx.Client(transport=transport, base_url="http://decision", timeout=timeout, trust_env=False)
         else:
             if munge is None:
                 raise CredentialError(f"{service} is asked over TCP: that needs MUNGE")

@@ -89,6 +89,12 @@ def test_pictures_of_what_the_service_knows(tierctl: Tierctl) -> None:
 
 
 @pytest.mark.usefixtures("service")
+def test_the_users_certificates_and_proxies_are_not_asked(tierctl: Tierctl) -> None:
+    said = tierctl("health", SSL_CERT_FILE="/does/not/exist", HTTP_PROXY="http://127.0.0.1:9")
+    assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.usefixtures("service")
 def test_json_is_the_messages(tierctl: Tierctl) -> None:
     views = msgspec.json.decode(tierctl("status", "--json").stdout, type=list[NodeView])
     assert [view.sample.jobs for view in views if view.sample.node == "n1"] == [JOBS]

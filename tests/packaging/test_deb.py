@@ -17,6 +17,7 @@ WITH_PIP = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PA
 SUITES = os.environ.get("TIERWISE_DEB_SUITES", "bookworm").split()
 """Where the package is tried; `bookworm trixie` takes a minute more."""
 RELEASES = ("22.05", "24.11", "26.05")
+CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 PROGRAMS = ("tierctl", "tierwise-decision", "tierwise-agent")
 CONFIG = "etc/tierwise/tierwise.toml"
 
@@ -31,7 +32,7 @@ class Debian:
         """Run a command inside; its output."""
         done = subprocess.run(
             ["chroot", self.root, *command],
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
+            env=CLEAN,
             capture_output=True,
             text=True,
             check=False,
@@ -41,7 +42,8 @@ class Debian:
 
     def answers(self, *command: str) -> bool:
         """Whether a command ends well inside."""
-        return subprocess.run(["chroot", self.root, *command], capture_output=True, check=False).returncode == 0
+        done = subprocess.run(["chroot", self.root, *command], env=CLEAN, capture_output=True, check=False)
+        return done.returncode == 0
 
     def install(self, package: Path) -> None:
         """dpkg -i."""
@@ -95,7 +97,7 @@ def answer_of_the_service(debian: Debian) -> str:
     (debian.root / "var/lib/tierwise/decision").mkdir(parents=True)
     (debian.root / "root/tierwise.toml").write_text('[service]\nlisten = ""\n')
     command = ["chroot", debian.root, "/usr/bin/tierwise-decision", "--config", "/root/tierwise.toml"]
-    with subprocess.Popen(command) as service:
+    with subprocess.Popen(command, env=CLEAN) as service:
         try:
             deadline = time.monotonic() + 60
             while not debian.has("run/tierwise/decision.sock") or not debian.answers("tierctl", "health"):
