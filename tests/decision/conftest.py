@@ -32,6 +32,7 @@ def make_service() -> Iterator[Callable[..., Service]]:
 
     yield make
     for service in made:
+        print(service.log)  # pytest shows it where a test has failed
         service.remove()
 
 

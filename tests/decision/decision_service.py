@@ -37,7 +37,7 @@ TIERS = (
 )
 
 
-def eventually(question: Callable[[], T], seconds: float = 15.0) -> T:
+def eventually(question: Callable[[], T], seconds: float = 30.0) -> T:
     """The first truthy answer; the last error or answer is told when there is none in time."""
     deadline = time.monotonic() + seconds
     while True:

@@ -118,6 +118,8 @@ class Store:
         while not self._closing.is_set():
             await self._pause()
             await self._round()
+        if self.pending:
+            log.error("stopped with %d rows that the database did not take: %s", len(self.pending), self.problem)
         await asyncio.to_thread(self._engine.dispose)
 
     def close(self) -> None:
