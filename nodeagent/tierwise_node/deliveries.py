@@ -28,23 +28,21 @@ class Deliveries:
 
     async def run(self) -> None:
         """Deliver until cancelled. While the service is away the pauses grow; nothing is lost meanwhile."""
-        pause = self._interval
+        pause = CLOSEST
         while True:
             self._changed.clear()
             try:
                 await self._service.sample(self._jobs.node_sample())
                 await self._reports()
-                self.problem, pause = "", self._interval
+                self.problem, pause = "", CLOSEST
             except TierwiseError as error:
                 self._tell(error)
-                pause = min(max(pause, CLOSEST) * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, LONGEST_PAUSE)
             except Exception:
                 log.exception("a delivery failed")
-            await asyncio.sleep(CLOSEST)
+            await asyncio.sleep(pause)
             if not self.problem:
-                await self._until_changed(pause - CLOSEST)
-            else:
-                await asyncio.sleep(pause - CLOSEST)
+                await self._until_changed(self._interval - CLOSEST)
 
     async def _reports(self) -> None:
         """Each queued report, oldest first. One that is refused stays, and holds up neither the others nor samples."""
