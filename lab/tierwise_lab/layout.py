@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tierwise_lab import accounts
 
 BASE = Path("/var/lib/tierwise-lab")  # short, and outside /tmp and /dev/shm, which job containers hide
 SLOTS = 16
@@ -155,3 +158,22 @@ def try_claim(number: int) -> Slot | None:
         os.close(lock)
         return None
     return Slot(number, Layout(BASE / f"s{number}"), lock)
+
+
+def make_folders(layout: Layout, nodes: Sequence[str]) -> None:
+    """Create the directory tree: root's, but for what slurmctld, the service and the job users write."""
+    slurm = accounts.ids(accounts.SLURM_USER)
+    for folder in (layout.top, layout.etc, layout.pids, layout.munge, layout.spool, layout.agents):
+        folder.mkdir(mode=0o755)
+    for folder in (layout.run, layout.state, layout.service):
+        folder.mkdir(mode=0o755)
+        os.chown(folder, *slurm)
+    layout.log.mkdir(mode=0o755)
+    os.chown(layout.log, *slurm)
+    layout.home("root").mkdir(mode=0o700, parents=True)
+    for user in accounts.JOB_USERS:
+        layout.home(user).mkdir(mode=0o700)
+        os.chown(layout.home(user), *accounts.ids(user))
+    for node in nodes:
+        (layout.spool / node).mkdir(mode=0o755)
+    layout.nodes.write_text("\n".join(nodes))

@@ -55,5 +55,4 @@ class StackOptions:
     plugstack_args: str = ""  # "off" switches the plugin off
     plugin_missing: bool = False  # the slurmds' own plugstack line names a .so that isn't there
     hook_budget_ms: int = 200
-    database_url: str | None = None
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # more for tierwise.toml, by table

@@ -13,7 +13,6 @@ import argparse
 import atexit
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -25,12 +24,12 @@ from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from tierwise_lab import accounts, cgroups, checkout, chroot, munge, native, slurmconf, tierwise
+from tierwise_lab import accounts, checkout, chroot, munge, native, slurmconf, tierwise
 from tierwise_lab.commands import ALICE, Commands
-from tierwise_lab.daemons import Daemon, LabError, stop_by_pid_files, wait_until
-from tierwise_lab.layout import SLOTS, Layout, Slot, claim, try_claim
-from tierwise_lab.mounts import unmount_below
+from tierwise_lab.daemons import Daemon, LabError, wait_until
+from tierwise_lab.layout import Layout, Slot, claim, make_folders
 from tierwise_lab.options import Node, StackOptions
+from tierwise_lab.teardown import down, tear_down
 
 SERVICE_PORT = 63  # the last of a slot's ports
 
@@ -276,58 +275,9 @@ def listens(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-def make_folders(layout: Layout, nodes: Sequence[str]) -> None:
-    """Create the directory tree: root's, but for what slurmctld, the service and the job users write."""
-    slurm = accounts.ids(accounts.SLURM_USER)
-    for folder in (layout.top, layout.etc, layout.pids, layout.munge, layout.spool, layout.agents):
-        folder.mkdir(mode=0o755)
-    for folder in (layout.run, layout.state, layout.service):
-        folder.mkdir(mode=0o755)
-        os.chown(folder, *slurm)
-    layout.log.mkdir(mode=0o755)
-    os.chown(layout.log, *slurm)
-    layout.home("root").mkdir(mode=0o700, parents=True)
-    for user in accounts.JOB_USERS:
-        layout.home(user).mkdir(mode=0o700)
-        os.chown(layout.home(user), *accounts.ids(user))
-    for node in nodes:
-        (layout.spool / node).mkdir(mode=0o755)
-    layout.nodes.write_text("\n".join(nodes))
-
-
-def tear_down(layout: Layout) -> None:
-    """End what pid files name, then whatever is left in the nodes' cgroups, mounts and files of a stack."""
-    if not layout.top.exists():
-        return
-    if layout.pids.exists():
-        # slurmd ends only when it has told slurmctld what its prologs did, and for that needs munged.
-        last = [layout.pids / "slurmctld", layout.pids / "munged"]
-        for ending in ([path for path in layout.pids.iterdir() if path not in last], *([path] for path in last)):
-            stop_by_pid_files(ending)
-    if layout.nodes.exists():
-        for node in layout.nodes.read_text().split():
-            cgroups.remove(node)
-    chroot.leave(layout)
-    unmount_below(layout.top)
-    shutil.rmtree(layout.top)
-
-
 def end_with_cleanup(number: int, frame: FrameType | None) -> None:
     """A signal handler: leave through SystemExit, so that `with` and atexit stop the stack."""
     raise SystemExit(128 + number)
-
-
-def down() -> list[Path]:
-    """Tear down every stack whose starter is gone, kept or not; returns their directories."""
-    ended = []
-    for number in range(SLOTS):
-        slot = try_claim(number)
-        if slot is not None:
-            if slot.layout.top.exists():
-                tear_down(slot.layout)
-                ended.append(slot.layout.top)
-            slot.release()
-    return ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -81,7 +81,7 @@ def settings(options: StackOptions, layout: Layout, service: str, share: float) 
             "listen": service,
             "socket": str(layout.decision_socket),
             "hook_socket": str(layout.hook_socket),
-            "database": options.database_url or f"sqlite:///{layout.service}/tierwise.db",
+            "database": f"sqlite:///{layout.service}/tierwise.db",
             "spool": str(layout.service / "spool"),
         },
         "agent": {

@@ -14,7 +14,8 @@ from tierwise_lab.commands import ALICE, BOB, fields
 from tierwise_lab.daemons import wait_until
 from tierwise_lab.layout import BASE
 from tierwise_lab.options import REPOSITORY, StackOptions
-from tierwise_lab.stack import Stack, down
+from tierwise_lab.stack import Stack
+from tierwise_lab.teardown import down
 
 PLAIN = StackOptions(with_tierwise=False, nodes=2)
 FOREVER = "#!/bin/sh\nexec sleep 600\n"
