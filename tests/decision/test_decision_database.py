@@ -46,6 +46,21 @@ def test_migrations_can_be_undone(database: str) -> None:
     engine.dispose()
 
 
+def test_a_migration_that_is_killed_leaves_nothing(database: str) -> None:
+    """What a kill -9 leaves is what a rollback leaves: all of a migration, or none of it."""
+    engine = open_engine(database)
+    config = migrations.configuration()
+    with engine.connect() as connection, connection.begin() as transaction:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        assert set(inspect(connection).get_table_names()) >= TABLES
+        transaction.rollback()
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == []
+    migrate(engine)
+    engine.dispose()
+
+
 def test_a_database_of_a_newer_version(make_service: Callable[..., Service], database: str) -> None:
     engine = open_engine(database)
     migrate(engine)
