@@ -115,8 +115,8 @@ class JobRecord(msgspec.Struct):
         )
 
     def report(self, node: str, ended: int, end: str, curve: tuple[UsePoint, ...]) -> JobReport:
-        """The job's report. A job that was never settled agreed if it has no plan to disagree with."""
-        share = self.agreed_samples / self.settled_samples if self.settled_samples else float(self.plan is None)
+        """The job's report. A job in which nothing could be compared, being short or small, disagreed with nothing."""
+        share = self.agreed_samples / self.settled_samples if self.settled_samples else 1.0
         return JobReport(
             node=node,
             key=self.key,
