@@ -114,10 +114,10 @@ class Store:
 
     async def run(self) -> None:
         """Open the database, then write what is pending again and again until `close`, and once more."""
-        await self._round()
         while not self._closing.is_set():
-            await self._pause()
             await self._round()
+            await self._pause()
+        await self._round()
         if self.pending:
             log.error("stopped with %d rows that the database did not take: %s", len(self.pending), self.problem)
         await asyncio.to_thread(self._engine.dispose)
