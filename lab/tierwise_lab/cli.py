@@ -100,7 +100,7 @@ def test(topology: str, out: Path | None, timeout: float, arguments: tuple[str, 
 
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), default=REPOSITORY / "build", help="Where demo.json goes.")
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds the demo may take.")
+@click.option("--timeout", default=600.0, show_default=True, help="Seconds the demo may take.")
 def demo(out: Path, timeout: float) -> None:
     """Five jobs on a node with three tiers: the plan of each beside what the kernel says."""
     with Guest(DEFAULT) as guest:

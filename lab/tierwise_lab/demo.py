@@ -34,7 +34,7 @@ from tierwise_policy.placement import agrees, targets
 
 HELD_MIB = 300
 MEMORY_MIB = 400
-PATIENCE_S = 90.0
+PATIENCE_S = 150.0
 HOLD = Path(__file__).with_name("hold.py")
 
 
