@@ -16,6 +16,7 @@ WITH_PIP = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PA
 """Debian's own Python may come without pip."""
 SUITES = os.environ.get("TIERWISE_DEB_SUITES", "bookworm").split()
 """Where the package is tried; `bookworm trixie` takes a minute more."""
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 RELEASES = ("22.05", "24.11", "26.05")
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 PROGRAMS = ("tierctl", "tierwise-decision", "tierwise-agent")
@@ -57,10 +58,15 @@ class Debian:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, built as `make deb` does."""
+    """The package, built as `make deb` does, for the Pythons of these suites alone."""
+    pythons = " ".join(PYTHONS[suite] for suite in SUITES)
     out = tmp_path_factory.mktemp("deb")
     done = subprocess.run(
-        [REPOSITORY / "packaging/deb", out], capture_output=True, text=True, check=False, env=WITH_PIP
+        [REPOSITORY / "packaging/deb", out],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=WITH_PIP | {"PYTHONS": pythons},
     )
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
