@@ -21,7 +21,7 @@ from tierwise_lab import qemu
 from tierwise_lab.daemons import LabError
 from tierwise_lab.image import Image, image
 from tierwise_lab.layer import layer
-from tierwise_lab.node import Completed, VirtualNode
+from tierwise_lab.node import Command, Completed, VirtualNode
 from tierwise_lab.progress import step
 from tierwise_lab.switch import Switch
 from tierwise_lab.topology import Topology, load
@@ -30,6 +30,7 @@ BOOT_TIMEOUT = 120.0
 STACK_TIMEOUT = 300.0
 LARGEST = 32
 KEY_BYTES = 64
+ALL_IDLE = "sinfo -N -o '%N %T %E'; while sinfo -h -N -o %T | grep -qv '^idle$'; do sleep 0.5; done"
 
 
 class Guest:
@@ -89,19 +90,21 @@ class Guest:
         Returns the environment that Slurm's and our commands need. LabError with what a node said if it fails.
         """
         key = secrets.token_hex(KEY_BYTES)
-        argv = ["python3", "-m", "tierwise_lab.onnode"]
+        module = ["python3", "-m", "tierwise_lab.onnode"]
         with step("starting Slurm and Tierwise") as say:
+            asked = [node.start([*module, "describe"]) for node in self.nodes]
+            cluster = f"[{','.join(_answer(command) for command in asked)}]".encode()
             starting = []
             for node in self.nodes:
                 node.write("/etc/munge/munge.key", key, 0o600)
-                starting.append(node.start(argv))
+                starting.append(node.start([*module, "start"]))
+                starting[-1].write(cluster)
+                starting[-1].end_input()
             for node, command in zip(self.nodes, starting, strict=True):
                 say(f"on {node.name}")
-                done = command.wait(STACK_TIMEOUT)
-                if done.returncode != 0:
-                    raise LabError(f"{node.name}: the stack did not start\n{done.stdout}{done.stderr}")
-                if node is self.nodes[0]:
-                    environment: dict[str, str] = json.loads(done.stdout)
+                _answer(command)
+            environment: dict[str, str] = json.loads(_answer(starting[0]))
+            self.run(["sh", "-c", ALL_IDLE], env=environment, check=True, timeout=STACK_TIMEOUT)
         return environment
 
     def _boot(self) -> None:
@@ -137,3 +140,11 @@ class Guest:
         for end in ends:
             end.close()
         return VirtualNode(number, process, port, console)
+
+
+def _answer(command: Command) -> str:
+    """What a part of the stack says when it is up, or LabError with its reason."""
+    done = command.wait(STACK_TIMEOUT)
+    if done.returncode != 0:
+        raise LabError(f"{' '.join(done.argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout

@@ -1,16 +1,19 @@
 """Runs in a virtual node: starts this node's part of the cluster and leaves it running.
 
-Controller and decision service on node1, slurmd and agent on every node; the nodes are all alike. Prints, as JSON, the
-environment that commands need.
+`describe` prints what this node has, as JSON. `start` reads all nodes' descriptions from its input, starts controller
+and decision service on node1, slurmd and agent on every node, and prints the environment that commands need. They have
+to be everybody's real sizes: nodes of one topology differ by some MiB from boot to boot, and one that registers less of
+a GRES than slurm.conf says is drained.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import socket
 import sys
 from pathlib import Path
+
+import msgspec
 
 from tierwise_lab import native
 from tierwise_lab.daemons import LabError
@@ -21,33 +24,30 @@ CONTROLLER = "node1"
 MUNGE_KEY = Path("/etc/munge/munge.key")
 
 
-def count() -> int:
-    """How many nodes the cluster has: the kernel's command line says it."""
-    words = dict(word.partition("=")[::2] for word in Path("/proc/cmdline").read_text().split())
-    return int(words["lab.nodes"])
+def here() -> Node:
+    """This virtual node."""
+    return native.this_host(socket.gethostbyname(socket.gethostname()))
 
 
-def options() -> StackOptions:
-    """The stack of this virtual node, for tests that start one with choices of their own: `dataclasses.replace`."""
-    here = native.this_host(socket.gethostbyname(socket.gethostname()))
+def options(cluster: tuple[Node, ...] = ()) -> StackOptions:
+    """The part of a stack that runs here; of a cluster of one node by default."""
+    name = socket.gethostname()
     return StackOptions(
-        cluster=tuple(_like(here, number) for number in range(1, count() + 1)),
-        local=(here.name,),
-        controller=here.name == CONTROLLER,
+        cluster=cluster or (here(),),
+        local=(name,),
+        controller=name == CONTROLLER,
         controller_host=(CONTROLLER, socket.gethostbyname(CONTROLLER)),
         munge_key=MUNGE_KEY if MUNGE_KEY.exists() else None,
     )
 
 
-def _like(here: Node, number: int) -> Node:
-    name = f"node{number}"
-    return dataclasses.replace(here, name=name, host=name, address=socket.gethostbyname(name))
-
-
 def main() -> None:
-    """Start, print the environment, leave running."""
+    """The argument says which: describe or start."""
+    if sys.argv[1:] == ["describe"]:
+        print(msgspec.json.encode(here()).decode())
+        return
     try:
-        stack = Stack(options())
+        stack = Stack(options(msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Node, ...])))
         stack.start_all()
     except LabError as error:
         sys.exit(f"tierwise_lab.onnode: {error}")

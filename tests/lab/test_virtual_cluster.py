@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tierwise_lab.guest import Guest
 
 
@@ -24,3 +26,17 @@ def test_nodes_reach_each_other_until_one_is_killed() -> None:
         assert not second.alive()
         assert first.run(["ping", "-c", "1", "-W", "2", "node2"]).returncode == 1
         assert first.run(["hostname"], check=True).stdout == "node1\n"
+
+
+def test_slurm_and_tierwise_span_the_nodes_and_survive_the_loss_of_one() -> None:
+    with Guest("small", nodes=2) as guest:
+        environment = guest.start_stack()
+        both = guest.run(["srun", "-N2", "--mem=50M", "--tier=cap", "hostname"], env=environment, timeout=120)
+        assert sorted(both.stdout.split()) == ["node1", "node2"], both.stderr
+        # The agent of node2 reports over TCP: its MUNGE credentials are believed on node1.
+        nodes = json.loads(guest.run(["tierctl", "nodes", "--json"], env=environment, check=True).stdout)
+        assert sorted(node["sample"]["node"] for node in nodes) == ["node1", "node2"]
+
+        guest.nodes[1].kill()
+        one = guest.run(["srun", "-w", "node1", "--mem=50M", "--tier=cap", "hostname"], env=environment, timeout=120)
+        assert (one.returncode, one.stdout) == (0, "node1\n"), one.stderr
