@@ -56,7 +56,8 @@ def test_test_reports_what_pytest_says() -> None:
 
 def test_the_machine_dies_with_the_tool(tmp_path: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        command = [LAB, "run", "--bare", "--topology", "small", "--", "sleep", "1000"]
+        # A shell's background jobs, and all that they start, ignore SIGINT: undo that.
+        command = ["env", "--default-signal=INT", LAB, "run", "--bare", "--topology", "small", "--", "sleep", "1000"]
         environment = {**os.environ, "TMPDIR": str(tmp_path)}
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
         try:
