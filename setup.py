@@ -25,12 +25,14 @@ decision = [
     "sqlalchemy>=2.0,<2.2",
     "uvicorn>=0.30,<1",
 ]
-agent = ["prometheus-client>=0.20,<1", "psutil>=5.9,<8"]
+agent = ["numpy>=1.26,<3", "prometheus-client>=0.20,<1", "psutil>=5.9,<8"]
 cli = ["click>=8.1,<9", "rich>=13.7,<16"]
+plot = ["matplotlib>=3.8,<4"]
 dev = [
     *decision,
     *agent,
     *cli,
+    *plot,
     "build>=1.2,<2",
     "hypothesis>=6.100,<7",
     "mypy>=1.11,<3",
@@ -56,6 +58,7 @@ setup(
         "decision": decision,
         "agent": agent,
         "cli": cli,
+        "plot": plot,
         "pyslurm": ["pyslurm>=25.11"],
         "postgresql": ["psycopg[binary]>=3.2,<4"],
         "dev": dev,
