@@ -5,7 +5,9 @@
 -- that not enough of its nodes have) is left away.
 
 local comment = require("tierwise_hook.comment")
+local environment = require("tierwise_hook.environment")
 local hostlist = require("tierwise_hook.hostlist")
+local sizing = require("tierwise_hook.sizing")
 local slurmconf = require("tierwise_hook.slurmconf")
 local steps = require("tierwise_hook.steps")
 
@@ -13,6 +15,7 @@ local answer = {}
 
 local LONGEST = 1024 -- of comment and tres_per_node: Slurm rejects more (job_mgr.c, _test_job_desc_fields)
 local LONGEST_TEXT = 512
+local MIB = 1024 * 1024
 
 --- `tier_dram:300,tier_cxl:36` as counts by name, or nil and what is wrong with it.
 local function parse_gres(text, conf)
@@ -33,7 +36,7 @@ local function parse_gres(text, conf)
 end
 
 local function holds(shape, counts, described)
-   if shape.cpus < described.cpus or shape.memory * 1024 * 1024 < described.memory then
+   if shape.cpus < described.cpus or shape.memory * MIB < described.memory then
       return false
    end
    for name, count in pairs(counts) do
@@ -105,8 +108,29 @@ local function present(text)
    return text ~= nil and text ~= ""
 end
 
+--- Adds `memory` (MiB per node), `minutes` and `variables` to `writes`; returns what is wrong with them.
+local function check_limits(fields, described, conf, writes)
+   local wrong, wrong_time, wrong_environment
+   if present(fields.mem) then
+      writes.memory, wrong = sizing.memory(fields.mem, described, conf)
+   end
+   if present(fields.time) then
+      writes.minutes, wrong_time = sizing.minutes(fields.time, described)
+   end
+   if present(fields.environment) and described.batch then
+      writes.variables, wrong_environment = environment.check(fields.environment)
+   end
+   return wrong or wrong_time or wrong_environment
+end
+
+--- `described` as it will be with `memory` MiB per node.
+local function with_memory(described, memory)
+   return memory and setmetatable({ memory = memory * MIB }, { __index = described }) or described
+end
+
 --- What to write onto the job, or nil and why the answer is not to be believed. Writes nothing.
--- @return a table with some of `refuse`, `notice`, `comment`, `gres`, `prefer`, `exclude`
+-- @return a table with some of `refuse`, `notice`, `comment`, `gres`, `prefer`, `exclude`, `memory`, `minutes`,
+-- `variables`
 function answer.check(fields, job, described, conf)
    local writes = {}
    if present(fields.notice) and described.directive ~= "" then -- who asked for nothing is told nothing
@@ -128,14 +152,18 @@ function answer.check(fields, job, described, conf)
    if #writes.comment > LONGEST then
       return nil, "the job's comment has no room for a token"
    end
-   local wrong
-   if present(fields.gres) then
+   local wrong = check_limits(fields, described, conf, writes)
+   if wrong then
+      return nil, wrong
+   end
+   -- GRES add up to the job's memory: where that can't be written, neither can they.
+   if present(fields.gres) and (writes.memory or not present(fields.mem)) then
       local counts
       counts, wrong = parse_gres(fields.gres, conf)
       if not counts then
          return nil, wrong
       elseif described.batch and not described.user_gres and #fields.gres * 2 < LONGEST
-          and fits_everywhere(job, counts, described, conf) then
+          and fits_everywhere(job, counts, with_memory(described, writes.memory), conf) then
          writes.gres = fields.gres
       end
    end
@@ -163,8 +191,17 @@ function answer.write(writes, job)
    if writes.gres and steps.free(job) then
       job.gres = writes.gres -- Slurm puts "gres:" or "gres/" before it, as the release has it
    end
-   for name, value in pairs({ comment = writes.comment, prefer = writes.prefer, exc_nodes = writes.exclude }) do
+   for name, value in pairs({
+      comment = writes.comment,
+      prefer = writes.prefer,
+      exc_nodes = writes.exclude,
+      min_mem_per_node = writes.memory, -- instead of memory per CPU, too: Slurm keeps both in one field
+      time_limit = writes.minutes,
+   }) do
       job[name] = value
+   end
+   if writes.variables then
+      environment.write(writes.variables, job)
    end
 end
 

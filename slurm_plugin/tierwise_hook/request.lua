@@ -5,6 +5,8 @@ local slurmconf = require("tierwise_hook.slurmconf")
 local request = {}
 
 local MIB = 1024 * 1024
+-- Bytes of these that are told: with every one of them escaped the question still fits into a message.
+local LONGEST = { word = 256, argument = 1024, path = 1024, script = 16 * 1024 }
 -- NO_VAL16, INFINITE16, NO_VAL, INFINITE (slurm.h): the user said nothing. No count of theirs is as large.
 local UNSET = { [0xfffe] = true, [0xffff] = true, [0xfffffffe] = true, [0xffffffff] = true }
 
@@ -107,6 +109,31 @@ function request.has_gres(job)
    return job.cpus_per_tres ~= nil or job.mem_per_tres ~= nil
 end
 
+--- `text` without what exceeds `most` bytes; UTF-8 is cut between two characters.
+local function cut(text, most)
+   text = text or ""
+   local head = text:sub(1, most)
+   return text:find("^[\128-\191]", most + 1) and head:gsub("[\192-\247][\128-\191]*$", "") or head
+end
+
+--- The job's time limit in seconds, 0 where the user gave none or no end.
+local function seconds(job)
+   return (given(job.time_limit) or 0) * 60
+end
+
+--- The arguments of the batch script as one line.
+local function arguments(job)
+   local found = {}
+   for index, text in pairs(job.argv or {}) do
+      found[#found + 1] = { tonumber(index) or 0, text }
+   end
+   table.sort(found, function(a, b) return a[1] < b[1] end)
+   for index, pair in ipairs(found) do
+      found[index] = pair[2]
+   end
+   return cut(table.concat(found, " ", 2), LONGEST.argument) -- the first is the script's own path
+end
+
 --- Everything that the checks and the question need, or nil and why there is nothing to ask.
 function request.describe(job, part_list, conf)
    local partitions = request.partitions(job, part_list)
@@ -145,8 +172,20 @@ function request.fields(job, described)
       { "whole_node", described.whole_node and 1 or 0 },
       { "user_gres", described.user_gres and 1 or 0 },
       { "launch", described.batch and "sbatch" or "other" },
-      { "job_name", (job.name or ""):sub(1, 256) },
-      { "account", (job.account or job.default_account or ""):sub(1, 256) },
+      { "job_name", cut(job.name, LONGEST.word) },
+      { "account", cut(job.account or job.default_account, LONGEST.word) },
+      { "time", seconds(job) },
+      { "array", job.array_inx and 1 or 0 },
+      { "dependency", job.dependency and 1 or 0 },
+      { "work_dir", cut(job.work_dir, LONGEST.path) },
+      { "image", cut(job.container, LONGEST.path) },
+      { "args", arguments(job) },
+      { "net", cut(request.spank(job, "TIER_NET"), LONGEST.word) },
+      { "latency", cut(request.spank(job, "TIER_LATENCY"), LONGEST.word) },
+      { "retry", cut(request.spank(job, "TIER_RETRY"), LONGEST.word) },
+      { "env", cut(request.spank(job, "TIER_ENV"), LONGEST.word) },
+      { "scratch", cut(request.spank(job, "TIER_SCRATCH"), LONGEST.word) },
+      { "script", cut(job.script, LONGEST.script) },
    }
 end
 

@@ -124,6 +124,10 @@ local function add_line(conf, line)
       conf.def_mem_per_node = mib(found.defmempernode)
    elseif found.defmempercpu then
       conf.def_mem_per_cpu = mib(found.defmempercpu)
+   elseif found.maxmempernode then
+      conf.max_mem_per_node = mib(found.maxmempernode)
+   elseif found.maxmempercpu then
+      conf.max_mem_per_cpu = mib(found.maxmempercpu)
    end
 end
 
@@ -145,12 +149,13 @@ local function add_file(conf, path, depth)
 end
 
 --- slurm.conf at `path`, parsed: `gres_types`, `largest` (count of a GRES on any node), `features`, `nodes` (shape by
--- name), `def_mem_per_node`, `def_mem_per_cpu` (MiB, 0: none), `memory_is_consumed`.
+-- name), `def_mem_per_node`, `def_mem_per_cpu`, `max_mem_per_node`, `max_mem_per_cpu` (MiB, 0: none),
+-- `memory_is_consumed`.
 function slurmconf.parse(path)
    local conf = {
       texts = {}, node_defaults = {}, shapes = {}, partitions = {},
       gres_types = {}, largest = {}, features = {}, nodes = {},
-      def_mem_per_node = 0, def_mem_per_cpu = 0, memory_is_consumed = true,
+      def_mem_per_node = 0, def_mem_per_cpu = 0, max_mem_per_node = 0, max_mem_per_cpu = 0, memory_is_consumed = true,
    }
    add_file(conf, path, 0)
    return conf

@@ -1,12 +1,16 @@
 --- A job_submit.lua that writes down what Slurm shows a hook of each submission, as a Lua table: see record.py.
 
 local FIELDS = {
-   "account", "comment", "cpus_per_task", "cpus_per_tres", "exc_nodes", "features", "gres", "het_job_offset",
-   "max_nodes", "mem_per_tres", "min_cpus", "min_mem_per_cpu", "min_mem_per_node", "min_nodes", "name",
-   "ntasks_per_node", "num_tasks", "partition", "pn_min_cpus", "prefer", "req_nodes", "reservation", "shared",
-   "tres_per_job", "tres_per_node", "tres_per_socket", "tres_per_task", "user_id",
+   "account", "array_inx", "comment", "container", "cpus_per_task", "cpus_per_tres", "dependency", "exc_nodes",
+   "features", "gres", "het_job_offset", "max_nodes", "mem_per_tres", "min_cpus", "min_mem_per_cpu",
+   "min_mem_per_node", "min_nodes", "name", "ntasks_per_node", "num_tasks", "partition", "pn_min_cpus", "prefer",
+   "req_nodes", "reservation", "shared", "time_limit", "tres_per_job", "tres_per_node", "tres_per_socket",
+   "tres_per_task", "user_id",
 }
-local PARTITION_FIELDS = { "name", "nodes", "flag_default", "def_mem_per_node", "def_mem_per_cpu" }
+local PARTITION_FIELDS = {
+   "name", "nodes", "flag_default", "def_mem_per_node", "def_mem_per_cpu", "max_mem_per_node", "max_mem_per_cpu",
+   "max_time",
+}
 
 local function literal(value)
    return type(value) == "number" and ("%.0f"):format(value) or ("%q"):format(tostring(value))

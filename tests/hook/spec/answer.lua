@@ -75,6 +75,44 @@ writes("user's preference", ok({ prefer = "fast", gres = "" }), { prefer = "plai
 writes("exclusion", ok({ exclude = "n[1-2]", gres = "" }), {}, {}, { comment = COMMENT, exclude = "n[1-2]" })
 writes("user's node list", ok({ exclude = "n[1-2]", gres = "" }), { req_nodes = "n3" }, {}, without_gres)
 
+-- Memory and time: for --tier=auto alone, and where Slurm would take them.
+local auto = { directive = "auto", memory = 256 * 1024 * 1024, memory_from = "default" }
+local sized = ok({ mem = "734003200", time = "90", gres = "tier_dram:700" })
+writes("sized", sized, {}, auto, { comment = COMMENT, memory = 700, minutes = 2, gres = "tier_dram:700" })
+writes("more than a node has", ok({ mem = "1125899906842624" }), {}, auto, without_gres)
+writes("as large as the largest", ok({ mem = "536870912000", gres = "" }), {}, auto,
+   { comment = COMMENT, memory = 512000 })
+for name, limits in pairs({
+   node = { max_mem_per_node = 699 }, cpu = { max_mem_per_cpu = 699 }, time = { max_time = 1, max_mem_per_node = 699 },
+}) do
+   local partition = { name = name, nodes = all.nodes }
+   for key, value in pairs(limits) do
+      partition[key] = value
+   end
+   local changes = { directive = "auto", memory_from = "default", partitions = { all, partition } }
+   writes("limit per " .. name, sized, {}, changes, { comment = COMMENT, minutes = name ~= "time" and 2 or nil })
+end
+writes("a partition without limits", sized, {}, { directive = "auto",
+   partitions = { { name = "p", nodes = "n1", max_mem_per_node = 0, max_time = 4294967295 } } },
+   { comment = COMMENT, memory = 700, minutes = 2, gres = "tier_dram:700" })
+writes("srun with --mem", sized, {}, { directive = "auto", batch = false }, { comment = COMMENT, minutes = 2 })
+for _, mem in ipairs({ "0", "1", "-5", "1e9", "700M", "99999999999999999999" }) do
+   odd("mem " .. mem, ok({ mem = mem, gres = "" }), { directive = "auto" })
+end
+odd("time", ok({ time = "1:00" }), { directive = "auto" })
+odd("mem for one who didn't say auto", ok({ mem = "734003200" }), { directive = "cap" })
+odd("time for one who didn't say auto", ok({ time = "600" }), { directive = "" })
+
+-- Variables: only those that are for this.
+local variables = ok({ environment = 'TF_CONFIG={"a": ["b=c"]}\nMASTER_ADDR=n1\n', gres = "" })
+writes("variables", variables, {}, {},
+   { comment = COMMENT, variables = { TF_CONFIG = '{"a": ["b=c"]}', MASTER_ADDR = "n1" } })
+writes("variables without a script", variables, {}, { batch = false }, without_gres)
+for _, text in ipairs({ "LD_PRELOAD=x", "SLURM_STEP_GRES=gpu", "PATH=/", "TIERWISE_=x", "MASTER_ADDR", "A b=c", "=x",
+   "MASTER_ADDR=a\nMASTER_ADDR=b", "MASTER_ADDR=a\27[31m", ("MASTER_ADDR=") .. ("x"):rep(17000) }) do
+   odd("environment " .. text:sub(1, 40), ok({ environment = text }))
+end
+
 odd("no status", { nonce = "1" })
 odd("unknown status", ok({ status = "maybe" }))
 odd("error", { status = "error", reason = "x" })
@@ -105,6 +143,10 @@ local written = job({})
 answer.write({ gres = GRES, comment = COMMENT, prefer = "fast", exclude = "n1" }, written)
 spec.same("written", written, { gres = GRES, comment = COMMENT, prefer = "fast", exc_nodes = "n1",
    environment = { SLURM_STEP_GRES = "none", TIERWISE_STEP_GRES = "none" } })
+written = job({ MASTER_ADDR = "mine" })
+answer.write({ memory = 700, minutes = 2, variables = { MASTER_ADDR = "n1", WORLD_SIZE = "4" } }, written)
+spec.same("limits and variables", written,
+   { min_mem_per_node = 700, time_limit = 2, environment = { MASTER_ADDR = "mine", WORLD_SIZE = "4" } })
 written = job({ SLURM_STEP_GRES = "gpu:1" })
 answer.write({ gres = GRES, comment = COMMENT }, written)
 spec.same("the user's own for steps", written, { comment = COMMENT, environment = { SLURM_STEP_GRES = "gpu:1" } })

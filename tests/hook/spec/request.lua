@@ -68,8 +68,27 @@ for _, pair in ipairs(request.fields(fixture[2], request.describe(fixture[2], fi
    fields[pair[1]] = pair[2]
 end
 fields.uid = nil
-spec.same("fields", fields, { partition = "main", nodes = 1, tier = "lat:67108864,cap", mem = 300 * 1024 * 1024,
-   mem_from = "user", whole_node = 0, user_gres = 0, launch = "sbatch", job_name = "tier", account = "" })
+local WITHOUT_MORE = { partition = "main", nodes = 1, tier = "lat:67108864,cap", mem = 300 * 1024 * 1024,
+   mem_from = "user", whole_node = 0, user_gres = 0, launch = "sbatch", job_name = "tier", account = "",
+   time = 0, array = 0, dependency = 0, work_dir = "", image = "", args = "", net = "", latency = "", retry = "",
+   env = "", scratch = "", script = "#!/bin/sh" }
+spec.same("fields", fields, WITHOUT_MORE)
+
+-- What a job may say beyond that, and how much of it is told.
+local rich = { user_id = 7, name = ("é"):rep(300), script = "#!/bin/sh" .. ("é"):rep(10000), time_limit = 90,
+   array_inx = "1-3", dependency = "afterok:1", work_dir = "/home", container = "/images/a", min_mem_per_node = 100,
+   argv = { [0] = "job.sh", [1] = "--in", [2] = "x y" },
+   spank_job_env = { [0] = "TIER_NET=1000000", [1] = "TIER_LATENCY=0.0002", [2] = "TIER_RETRY=2", [3] = "TIER_ENV=tf",
+      [4] = "TIER_SCRATCH=1048576" } }
+local told = {}
+for _, pair in ipairs(request.fields(rich, request.describe(rich, fixture.partitions, conf))) do
+   told[pair[1]] = pair[2]
+end
+for key, wanted in pairs({ time = 5400, array = 1, dependency = 1, work_dir = "/home", image = "/images/a",
+   args = "--in x y", net = "1000000", latency = "0.0002", retry = "2", env = "tf", scratch = "1048576", tier = "",
+   job_name = ("é"):rep(128), script = "#!/bin/sh" .. ("é"):rep(8187) }) do
+   spec.same("told: " .. key, told[key], wanted)
+end
 local nobody, why = request.describe({ partition = "closed" }, fixture.partitions, conf)
 spec.same("no partition", { nobody, type(why) }, { nil, "string" })
 spec.done()
