@@ -36,6 +36,9 @@ def fields(operation: str, environment: Mapping[bytes, bytes]) -> list[tuple[str
             ("tier", environment.get(b"SPANK_TIER", b"")),
             ("restart", environment.get(b"SLURM_JOB_RESTART_COUNT", b"0")),
         ]
+        for option in ("stage", "stage_wait", "scratch"):
+            if value := environment.get(b"SPANK_TIER_" + option.upper().encode()):
+                job.append((option, value))
     return job
 
 

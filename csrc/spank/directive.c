@@ -1,5 +1,7 @@
 #include "directive.h"
 
+#include "number.h"
+
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,7 +19,7 @@ enum code {
 	DUPLICATE_CLASS,
 	BAD_SIZE,
 	ZERO_SIZE,
-	SIZE_TOO_LARGE,
+	SIZE_TOO_BIG,
 	BAD_PERCENT,
 	PERCENT_SUM,
 	TWO_OPEN,
@@ -35,7 +37,7 @@ static const struct {
 	[DUPLICATE_CLASS] = {"duplicate-class", "this class was given before"},
 	[BAD_SIZE] = {"bad-size", "not a size: use a whole number with K, M, G or T, or a percentage"},
 	[ZERO_SIZE] = {"zero-size", "a size must be more than zero"},
-	[SIZE_TOO_LARGE] = {"size-too-large", "a size can't be more than 8 EiB"},
+	[SIZE_TOO_BIG] = {"size-too-large", "a size can't be more than 8 EiB"},
 	[BAD_PERCENT] = {"bad-percent", "a percentage lies between 1 and 100"},
 	[PERCENT_SUM] = {"percent-sum", "the percentages add up to more than 100"},
 	[TWO_OPEN] = {"two-open", "only one class may leave out its size"},
@@ -90,33 +92,11 @@ static bool all_allowed(struct slice text)
 	return true;
 }
 
-static bool is_number(struct slice text)
-{
-	for (size_t i = 0; i < text.length; i++)
-		if (!is_digit(text.start[i]))
-			return false;
-	return text.length > 0;
-}
-
-/* The number that `digits` says, UINT64_MAX where it is larger. */
-static uint64_t number(struct slice digits)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < digits.length; i++)
-		if (__builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_add_overflow(value, (uint64_t)(digits.start[i] - '0'), &value))
-			return UINT64_MAX;
-	return value;
-}
-
 static enum code parse_percent(struct slice text, unsigned *percent)
 {
-	struct slice digits = {text.start, text.length - 1};
-
-	if (!is_number(digits))
+	if (!number_is(text.start, text.length - 1))
 		return BAD_SIZE;
-	uint64_t value = number(digits);
+	uint64_t value = number_value(text.start, text.length - 1);
 	if (value < 1 || value > 100)
 		return BAD_PERCENT;
 	*percent = (unsigned)value;
@@ -125,28 +105,11 @@ static enum code parse_percent(struct slice text, unsigned *percent)
 
 static enum code parse_size(struct slice text, uint64_t *size)
 {
-	struct slice digits = text;
-	unsigned shift = 0;
+	static const enum code codes[] = {
+		[SIZE_VALID] = VALID, [SIZE_BAD] = BAD_SIZE, [SIZE_ZERO] = ZERO_SIZE, [SIZE_TOO_LARGE] = SIZE_TOO_BIG,
+	};
 
-	if (text.length > 0 && is_letter(text.start[text.length - 1])) {
-		digits.length--;
-		switch (lower(text.start[text.length - 1])) {
-		case 'k': shift = 10; break;
-		case 'm': shift = 20; break;
-		case 'g': shift = 30; break;
-		case 't': shift = 40; break;
-		default: return BAD_SIZE;
-		}
-	}
-	if (!is_number(digits))
-		return BAD_SIZE;
-	uint64_t value = number(digits);
-	if (value == 0)
-		return ZERO_SIZE;
-	if (value > (uint64_t)INT64_MAX >> shift)
-		return SIZE_TOO_LARGE;
-	*size = value << shift;
-	return VALID;
+	return codes[number_size(text.start, text.length, size)];
 }
 
 static enum code parse_item(struct slice text, struct item *item)

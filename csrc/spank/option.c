@@ -1,10 +1,7 @@
-#define _GNU_SOURCE /* program_invocation_short_name */
 #include "option.h"
 
-#include "printable.h"
+#include "terminal.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 static int check(int value, const char *argument, int remote);
@@ -31,41 +28,18 @@ bool option_register(spank_t spank, const struct settings *settings)
 	return false;
 }
 
-/* Whether this program only submits: nothing has been sent or allocated yet, and nobody's text is in an editor. */
-static bool only_submits(void)
-{
-	static const char *const programs[] = {"sbatch", "salloc", "srun"};
-
-	for (size_t i = 0; i < sizeof programs / sizeof *programs; i++)
-		if (strcmp(program_invocation_short_name, programs[i]) == 0)
-			return true;
-	return false;
-}
-
 /* Slurm calls this for the option in sbatch, salloc, srun and scrontab, for its echo in their environment, and again
- * (`remote`) in slurmstepd, where it is too late to refuse.
- *
- * If this returned an error, Slurm would print a second line with the whole argument, a megabyte or control characters
- * included, and then exit: where that is all it would do, we exit instead.
- */
+ * (`remote`) in slurmstepd, where it is too late to refuse. */
 static int check(int value, const char *argument, int remote)
 {
 	struct directive_error error;
-	char echo[PRINTABLE_SHORT];
 
 	(void)value;
 	if (off || remote)
 		return 0;
 	if (directive_parse(argument, strlen(argument), typed, &error))
 		return 0;
-	printable(echo, sizeof echo, argument);
-	if (error.item)
-		slurm_error("tierwise: --tier=%s: item %u: %s", echo, error.item, error.reason);
-	else
-		slurm_error("tierwise: --tier=%s: %s", echo, error.reason);
-	if (only_submits())
-		exit(1);
-	return -1;
+	return terminal_refuse("tier", argument, error.item, error.reason);
 }
 
 void option_publish(spank_t spank)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,9 @@ def installed(script: str, folder: Path) -> Path:
     return path
 
 
-def run(script: Path, comment: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run(
+    script: Path, comment: bytes = b"", more: Mapping[bytes, bytes] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """Run it with nothing in the environment but what slurmd gives: there is no PATH."""
     environment = {
         b"SLURMD_NODENAME": b"n1",
@@ -39,6 +42,7 @@ def run(script: Path, comment: bytes = b"") -> subprocess.CompletedProcess[bytes
         b"SLURM_JOB_COMMENT": comment,
         b"SLURM_JOB_RESTART_COUNT": b"3",
         b"SPANK_TIER": b"lat:64M,cap",
+        **(more or {}),
     }
     return subprocess.run([script], check=False, env=environment, capture_output=True, timeout=30)
 
@@ -62,6 +66,19 @@ def test_the_prolog_tells_the_agent(comment: bytes, tmp_path: Path) -> None:
             "restart": "3",
         }
     ]
+
+
+def test_the_prolog_tells_what_to_stage(tmp_path: Path) -> None:
+    paths = "/data/größe 1,/data/" + "x" * 2000
+    options = {b"SPANK_TIER_STAGE": os.fsencode(paths), b"SPANK_TIER_STAGE_WAIT": b"7", b"SPANK_TIER_SCRATCH": b"1024"}
+    with listening(tmp_path / "agent-n1.sock", agrees) as asked:
+        done = run(installed("prolog", tmp_path), more=options)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert {key: asked[0][key] for key in ("stage", "stage_wait", "scratch")} == {
+        "stage": paths,
+        "stage_wait": "7",
+        "scratch": "1024",
+    }
 
 
 def test_the_epilog_tells_the_agent(tmp_path: Path) -> None:

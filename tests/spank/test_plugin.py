@@ -81,6 +81,41 @@ def test_the_policy_reaches_every_process(stack: Stack, agent: Listener, answer:
     assert policies(output) == [policy] * 5
 
 
+FURTHER = {
+    "tier-stage": ("/data/ref.fa,/data/img.sif", "/data/ref.fa,/data/img.sif", "ref.fa"),
+    "tier-stage-wait": ("30", "30", "1m"),
+    "tier-scratch": ("1G", str(1 << 30), "10%"),
+    "tier-net": ("500M", str(500 * MIB), "fast"),
+    "tier-latency": ("50us", "50000", "50"),
+    "tier-retry": ("2", "2", "10"),
+    "tier-env": ("TF", "tf", "jax"),
+}
+"""The further options: what may be typed, what the job is handed for it, and what is refused."""
+
+
+@pytest.mark.parametrize("command", ["sbatch", "srun", "salloc"])
+@pytest.mark.parametrize("option", FURTHER)
+def test_a_further_option_is_refused_in_one_line(stack: Stack, command: str, option: str) -> None:
+    program = ["--wrap", "true"] if command == "sbatch" else ["true"]
+    for bad in (FURTHER[option][2], "", "\x1b[2J" * 1000):
+        done = stack.run([command, f"--{option}={bad}", *program])
+        assert done.returncode != 0
+        (line,) = [line for line in done.stderr.splitlines() if line.strip()]
+        assert f"tierwise: --{option}=" in line
+        assert line.isprintable()
+        assert len(line) < 300
+
+
+def test_further_options_reach_the_job_and_its_steps(stack: Stack) -> None:
+    lines = "".join(f"#SBATCH --{option}={typed}\n" for option, (typed, _, _) in FURTHER.items())
+    show = "env | grep ^SLURM_SPANK_TIER_ | sort"
+    _, output = completed(stack, f"#!/bin/sh\n{lines}{show}\nsrun sh -c '{show}'\n")
+    wanted = sorted(
+        f"SLURM_SPANK_{option.upper().replace('-', '_')}={value}" for option, (_, value, _) in FURTHER.items()
+    )
+    assert [line for line in output.splitlines() if "TIER_" in line] == wanted * 2
+
+
 @pytest.mark.parametrize("export", ["ALL", "NONE"])
 def test_what_a_batch_job_and_its_step_ask(stack: Stack, agent: Listener, export: str) -> None:
     job, _ = completed(stack, "#!/bin/sh\nsrun /bin/true\n", "--tier=LAT:64M,cap", f"--export={export}")
