@@ -1,0 +1,77 @@
+"""Stragglers: nodes that their past and present mark as slow (chapter 3), and when that ends.
+
+Two kinds of evidence: what others use of the node has long been, and is, above a threshold; or the runs that completed
+there took longer than those of the same signature elsewhere. Without evidence the mark expires.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+
+import msgspec
+
+from tierwise.telemetry import Measurement, Straggler
+
+BUSY = 0.8
+"""Utilisation by others at which a node is slow for whoever lands on it."""
+CALM = 0.7
+"""What it must fall below for the mark to go: not each breath of a load shall move it."""
+SLOW = 1.25
+"""Run time of a node's runs over that of the others', in medians."""
+RECOVERED = 1.1
+MIN_RUNS = 8
+"""Completed runs on a node, and elsewhere, before they are evidence."""
+MIN_SECONDS = 60.0
+"""How much of the past must be known before a load is more than a moment's."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What marks a node, in words and as a number."""
+
+    text: str
+    number: float
+
+
+def busy(history: Sequence[Measurement], marked: bool = False) -> Evidence | None:
+    """Historic (the mean over `history`, weighted by time) and current utilisation by others, both above the
+    threshold. For a node that is `marked` already, the current one alone, and a lower threshold."""
+    if not history:
+        return None
+    resource, current = history[-1].others.busiest
+    past = history[:-1] if len(history) > 1 else history
+    seconds = sum(one.seconds for one in past)
+    historic = sum(one.others.busiest[1] * one.seconds for one in past) / seconds
+    new = current >= BUSY and historic >= BUSY and seconds >= MIN_SECONDS
+    if not (current >= CALM if marked else new):
+        return None
+    return Evidence(
+        f"{resource} {current:.0%} busy with what is not Slurm's, {historic:.0%} over the last {_span(seconds)}",
+        round(current, 4),
+    )
+
+
+def slow(node: str, slowdowns: Mapping[str, Sequence[float]], marked: bool = False) -> Evidence | None:
+    """Run times on `node` against all other nodes', each over the median of its signature."""
+    here = slowdowns.get(node, ())
+    elsewhere = [value for name, values in slowdowns.items() if name != node for value in values]
+    if len(here) < MIN_RUNS or len(elsewhere) < MIN_RUNS:
+        return None
+    times = median(here) / max(median(elsewhere), 1e-9)
+    if times < (RECOVERED if marked else SLOW):
+        return None
+    text = f"{len(here)} completed runs took {times:.2f} times as long there as runs of the same kind elsewhere"
+    return Evidence(text, round(times, 4))
+
+
+def judge(now: int, before: Straggler | None, node: str, evidence: Iterable[Evidence | None]) -> Straggler | None:
+    """A node's mark now. An admin's word goes before evidence while it holds; None: the node is not marked."""
+    if before is not None and before.state != "named" and not 0 < before.until <= now:
+        return before
+    found = next((one for one in evidence if one), None)
+    if found is None:
+        return None
+    since = before.since if before is not None and before.state == "named" else now
+    return Straggler(node, "named", since, found.text, found.number)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,98 @@
+"""What marks a straggler and what frees it; how often a node is measured; the bands of the weights."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tierwise.telemetry import Measurement, Straggler, Utilisation
+from tierwise_policy.bands import BANDS, band, updates, weight
+from tierwise_policy.sampling import BUDGET, FIRST, LONGEST, SHORTEST, change, next_interval
+from tierwise_policy.straggler import Evidence, busy, judge, slow
+
+SECOND = 10**9
+
+
+def measured(*loads: float, seconds: float = 30.0) -> list[Measurement]:
+    return [
+        Measurement(int(seconds) * SECOND * number, seconds, Utilisation(cpu=load), Utilisation(cpu=load))
+        for number, load in enumerate(loads, 1)
+    ]
+
+
+def test_a_long_and_present_load_marks_a_node() -> None:
+    evidence = busy(measured(0.9, 0.9, 0.95))
+    assert evidence == Evidence("cpu 95% busy with what is not Slurm's, 90% over the last 60 s", 0.95)
+    assert busy(measured(0.1, 0.1, 0.95)) is None, "its past was calm"
+    assert busy(measured(0.9, 0.9, 0.2)) is None, "it is calm now"
+    assert busy(measured(0.9, 0.9, 0.95, seconds=5.0)) is None, "too short"
+    assert busy([]) is None
+
+
+def test_a_mark_goes_when_the_load_has_gone_and_not_before() -> None:
+    assert busy(measured(0.9, 0.9, 0.75), marked=True)
+    assert not busy(measured(0.9, 0.9, 0.65), marked=True)
+
+
+def test_slow_runs_mark_a_node_by_their_signatures_medians() -> None:
+    slowdowns = {"n1": [1.0] * 10, "n2": [1.4] * 10, "n3": [1.1, 0.9] * 5}
+    evidence = slow("n2", slowdowns)
+    assert evidence is not None
+    assert evidence.number == pytest.approx(1.4)
+    assert slow("n1", slowdowns) is None
+    assert slow("n2", {"n1": [1.0] * 10, "n2": [9.0] * 7}) is None, "too few runs"
+    assert slow("n2", {"n2": [9.0] * 20}) is None, "nothing to compare with"
+    mild = {**slowdowns, "n2": [1.2] * 10}
+    assert slow("n2", mild) is None
+    assert slow("n2", mild, marked=True), "not yet recovered"
+
+
+def test_an_admins_word_goes_before_evidence_until_it_ends() -> None:
+    found = [None, Evidence("slow", 2.0)]
+    named = judge(100, None, "n1", found)
+    assert named == Straggler("n1", "named", 100, "slow", 2.0)
+    assert judge(200, named, "n1", found) == named, "it was named then"
+    assert judge(200, named, "n1", []) is None, "its evidence has gone"
+    pardoned = Straggler("n1", "pardoned", 100, "an admin's word", 0.0, until=300)
+    assert judge(200, pardoned, "n1", found) == pardoned
+    assert judge(300, pardoned, "n1", found) == msgspec.structs.replace(named, since=300)
+    pinned = Straggler("n1", "pinned", 100, "an admin's word", 0.0)
+    assert judge(10**18, pinned, "n1", []) == pinned
+
+
+def test_measuring_slows_down_when_nothing_changes_and_hurries_under_change() -> None:
+    interval = FIRST
+    for _ in range(20):
+        interval = next_interval(interval, 0.0, cost=0.001)
+    assert interval == LONGEST
+    for _ in range(20):
+        interval = next_interval(interval, 0.5, cost=0.001)
+    assert interval == SHORTEST
+    one, other = measured(0.1, 0.4)
+    assert change(one, other) == pytest.approx(0.3)
+
+
+@given(
+    st.floats(min_value=SHORTEST, max_value=LONGEST),
+    st.floats(min_value=0, max_value=1),
+    st.floats(min_value=0, max_value=0.1),
+)
+def test_measuring_stays_within_its_budget(interval: float, difference: float, cost: float) -> None:
+    after = next_interval(interval, difference, cost)
+    assert SHORTEST <= after <= LONGEST
+    assert cost / after <= BUDGET * 1.0001
+
+
+@given(st.floats(min_value=0, max_value=1), st.integers(min_value=0, max_value=BANDS - 1))
+def test_bands(score: float, before: int) -> None:
+    assert 0 <= band(score) < BANDS
+    assert band(score, band(score)) == band(score)
+    assert abs(band(score, before) - band(score)) <= 1
+
+
+def test_a_score_that_trembles_stays_in_its_band() -> None:
+    assert (band(1.0), band(0.0), band(0.87), band(0.88)) == (0, 7, 1, 0)
+    assert band(0.87, before=0) == 0
+    assert band(0.80, before=0) == 1
+    assert weight(3, 2) == 3002
+    assert updates({"n1": 1000, "n2": 1001, "n3": 1001}, {"n1": 1000, "n2": 1, "n3": 1}) == {1001: ["n2", "n3"]}
