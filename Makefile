@@ -34,6 +34,7 @@ typecheck: venv  ## mypy --strict over every room
 ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sanitizers
 	$(MAKE) -C csrc/pages test
 	$(MAKE) -C csrc/spank test
+	$(MAKE) -C csrc/tierclock test
 
 pytest: venv spank  ## Every test that runs on this machine, Slurm's included
 	$(BIN)/pytest tests --ignore tests/guest

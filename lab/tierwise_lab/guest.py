@@ -13,13 +13,13 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tierwise_lab import qemu
 from tierwise_lab.daemons import LabError
-from tierwise_lab.image import Image, image
+from tierwise_lab.image import SUITE, Image, image
 from tierwise_lab.layer import layer
 from tierwise_lab.node import Command, Completed, VirtualNode
 from tierwise_lab.progress import step
@@ -36,11 +36,17 @@ ALL_IDLE = "sinfo -N -o '%N %T %E'; while sinfo -h -N -o %T | grep -qv '^idle$';
 class Guest:
     """`nodes` virtual nodes of one topology: node1, node2, … at 10.9.8.1, 10.9.8.2, …; node1 is the first.
 
-    Use it by `with`, in a thread that lives as long: the nodes die with the thread that booted them.
+    Use it by `with`, in a thread that lives as long: the nodes die with the thread that booted them. `qemu` are further
+    options of QEMU for every node, `suite` names the image.
     """
 
     def __init__(
-        self, topology: str | Topology = "three-tiers", nodes: int = 1, accel: str = "tcg,thread=multi"
+        self,
+        topology: str | Topology = "three-tiers",
+        nodes: int = 1,
+        accel: str = "tcg,thread=multi",
+        qemu: Sequence[str] = (),
+        suite: str = SUITE,
     ) -> None:
         if not 1 <= nodes <= LARGEST:
             raise LabError(f"{nodes} nodes: from 1 to {LARGEST}")
@@ -48,6 +54,8 @@ class Guest:
         self.nodes: list[VirtualNode] = []
         self._count = nodes
         self._accel = accel
+        self._qemu = qemu
+        self._suite = suite
         self._switch = Switch()
         self._folder = Path(tempfile.mkdtemp(prefix="tierwise-lab-"))
 
@@ -108,7 +116,7 @@ class Guest:
         return environment
 
     def _boot(self) -> None:
-        base = image()
+        base = image(self._suite)
         top = layer(base)
         what = "a virtual node" if self._count == 1 else f"{self._count} virtual nodes"
         with step(f"booting {what}") as say:
@@ -135,6 +143,7 @@ class Guest:
             console=console,
             port=theirs.fileno(),
             network=ends[1].fileno() if self._count > 1 else None,
+            extra=self._qemu,
         )
         process = qemu.start(argv, ends)
         for end in ends:

@@ -19,6 +19,7 @@ from tierwise_lab.progress import Say, step
 
 RECIPES = REPOSITORY / "lab" / "image"
 SUITE = "trixie"
+MIRROR = "http://deb.debian.org/debian"
 BUILD_TIMEOUT = 900.0
 IMAGE_SIZE = "4G"  # sparse: what a guest may write, too
 UNWANTED = ("doc", "man", "info", "locale", "lintian")
@@ -130,6 +131,7 @@ def _build_tree(suite: str, place: Path) -> None:
 
 
 def _bootstrap(suite: str, tar: Path, hooks: list[str], say: Say) -> None:
+    release, _, pocket = suite.partition("-")  # trixie-backports: trixie, and packages named NAME/trixie-backports
     follow(
         [
             "mmdebstrap",
@@ -142,8 +144,9 @@ def _bootstrap(suite: str, tar: Path, hooks: list[str], say: Say) -> None:
             '--customize-hook=mkdir -p "$1/opt/tierwise"; [ ! -d "$1/usr/lib/python3" ] ||'
             ' printf "/opt/tierwise/site\\n/opt/tierwise/lab\\n" > "$1/usr/lib/python3/dist-packages/tierwise.pth"',
             *(f'--customize-hook=sh {shlex.quote(str(RECIPES / hook))} "$1"' for hook in hooks),
-            suite,
+            release,
             str(tar),
+            *([f"deb {MIRROR} {name} main" for name in (release, suite)] if pocket else []),
         ],
         say,
         timeout=BUILD_TIMEOUT,

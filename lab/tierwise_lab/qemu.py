@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tierwise_lab.frames import PORT_NAME
@@ -23,11 +24,12 @@ def command(
     console: Path,
     port: int,
     network: int | None,
+    extra: Sequence[str] = (),
 ) -> list[str]:
     """QEMU's command line for node number `node` (from 1) of `nodes`.
 
     `port` and `network` are inherited file descriptors: a stream that carries `frames`, and a datagram socket that
-    carries one Ethernet frame each.
+    carries one Ethernet frame each. `extra` are options that come last and so overrule ours.
     """
     argv = [
         "qemu-system-x86_64",
@@ -46,7 +48,7 @@ def command(
     if network is not None:
         argv += ["-netdev", f"dgram,id=net,local.type=fd,local.str={network}"]
         argv += ["-device", f"virtio-net-pci,netdev=net,mac=52:54:00:00:00:{node:02x},romfile="]
-    return argv
+    return [*argv, *extra]
 
 
 def start(argv: list[str], ends: list[socket.socket]) -> subprocess.Popen[bytes]:
