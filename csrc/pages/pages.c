@@ -5,31 +5,31 @@
 #include "pages.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/mempolicy.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "walk.h"
 
 #define UNASKED INT_MIN
-#define MOST_FAILURES 64 /* single pages of a batch that may fail before the rest of it is given up */
-#define FLAG_HUGE (1ULL << 22) /* KPF_THP in /proc/kpageflags */
+#define MOST_FAILURES 64 /* single units of a batch that may fail before the rest of it is given up */
 
 struct move {
-    int pid, kpageflags;
+    int pid, family;
     uint64_t sources, page, limit;
-    uint64_t resume; /* the first page that the limit left out */
+    uint64_t resume; /* the first unit that the limit left out */
     const int *targets;
     int n_targets, target; /* the target node in use; n_targets: all are full */
     struct pages_moves *moves;
-    /* one batch: the pages to move, and the addresses we ask for: one for a whole huge page */
-    size_t n, asks;
-    void *address[PAGES_BATCH], *ask[PAGES_BATCH];
+    size_t n; /* the batch: units to move */
+    void *address[PAGES_BATCH];
+    uint16_t pages[PAGES_BATCH];
+    uint8_t shared[PAGES_BATCH];
     int now[PAGES_BATCH], node[PAGES_BATCH], status[PAGES_BATCH];
-    size_t asked_by[PAGES_BATCH];
 };
 
 static int in_set(uint64_t set, int node)
@@ -44,7 +44,7 @@ static int count_batch(struct batch *batch, void *context)
     uint64_t *bytes = context, page = sysconf(_SC_PAGESIZE);
     for (size_t i = 0; i < batch->n; i++)
         if (batch->node[i] >= 0 && batch->node[i] < PAGES_MAX_NODES)
-            bytes[batch->node[i]] += page;
+            bytes[batch->node[i]] += batch->pages[i] * page;
     return 0;
 }
 
@@ -52,64 +52,68 @@ int pages_count(int pid, uint64_t bytes[PAGES_MAX_NODES])
 {
     uint64_t cursor = 0;
     memset(bytes, 0, PAGES_MAX_NODES * sizeof *bytes);
-    return walk_pages(pid, &cursor, count_batch, bytes);
+    return walk_pages(pid, NULL, &cursor, count_batch, bytes);
+}
+
+struct table {
+    uint64_t *bytes, page;
+    int nodes;
+};
+
+static int count_places(struct batch *batch, void *context)
+{
+    const struct table *table = context;
+    for (size_t i = 0; i < batch->n; i++)
+        if (batch->node[i] >= 0 && batch->node[i] < table->nodes)
+            table->bytes[(size_t)batch->place[i] * table->nodes + batch->node[i]] += batch->pages[i] * table->page;
+    return 0;
+}
+
+int pages_locate(int pid, const uint64_t *starts, const uint64_t *ends, size_t n, int nodes, uint64_t *bytes)
+{
+    struct places places = {starts, ends, n};
+    struct table table = {bytes, sysconf(_SC_PAGESIZE), nodes};
+    uint64_t cursor = 0;
+    memset(bytes, 0, n * nodes * sizeof *bytes);
+    return walk_pages(pid, &places, &cursor, count_places, &table);
 }
 
 /* --- choosing ------------------------------------------------------------------------------------------------------ */
 
-/* Whether pages i … i + 511 of the batch are one transparent huge page: moved whole by its first address. */
-static int is_huge(const struct move *move, const struct batch *batch, size_t i)
+static void choose(struct move *move, const struct batch *batch)
 {
-    uint64_t start = (uint64_t)(uintptr_t)batch->address[i], flags;
-    if (start % (PAGES_PER_HUGE * move->page) || batch->n - i < PAGES_PER_HUGE || !batch->frame[i] ||
-        batch->frame[i] % PAGES_PER_HUGE)
-        return 0;
-    for (size_t j = 1; j < PAGES_PER_HUGE; j++)
-        if (batch->frame[i + j] != batch->frame[i] + j ||
-            (uint64_t)(uintptr_t)batch->address[i + j] != start + j * move->page)
-            return 0;
-    return pread(move->kpageflags, &flags, sizeof flags, batch->frame[i] * sizeof flags) == sizeof flags &&
-           flags & FLAG_HUGE;
-}
-
-static void choose(struct move *move, const struct batch *batch, uint64_t room)
-{
+    uint64_t room = move->limit / move->page - move->moves->asked, chosen = 0;
     size_t i = 0;
-    move->n = move->asks = 0;
-    for (size_t step; i < batch->n && move->n < room; i += step) {
-        step = 1;
+    move->n = 0;
+    for (; i < batch->n && chosen < room; i++) {
         if (!in_set(move->sources, batch->node[i]))
             continue;
-        if (is_huge(move, batch, i))
-            step = PAGES_PER_HUGE;
-        if (step > room - move->n) { /* too large for what may still be moved */
-            if (move->n + move->moves->asked)
+        if (batch->pages[i] > room - chosen) { /* too large for what may still be moved */
+            if (chosen + move->moves->asked)
                 break; /* the next call begins with it */
             continue;  /* the whole limit is less: look for small pages */
         }
-        for (size_t j = 0; j < step; j++) {
-            move->address[move->n] = batch->address[i + j];
-            move->asked_by[move->n++] = move->asks;
-        }
-        move->ask[move->asks++] = batch->address[i];
+        move->address[move->n] = batch->address[i];
+        move->shared[move->n] = batch->shared[i];
+        move->pages[move->n++] = batch->pages[i];
+        chosen += batch->pages[i];
     }
     move->resume = i < batch->n ? (uint64_t)(uintptr_t)batch->address[i] : 0;
+    move->moves->asked += chosen;
 }
 
 /* --- moving -------------------------------------------------------------------------------------------------------- */
 
-/* Asks for all of the batch. A failed migration ends a call, and what it left is asked for again in smaller pieces
- * until single pages are known to fail. Returns 0, or a negative errno that holds for all pages. */
-static int ask(struct move *move)
+/* Asks for units `from` to `until`. A failed migration ends a call, and what it left is asked for again in smaller
+ * pieces until single units are known to fail. Returns 0, or a negative errno that holds for all. */
+static int ask(struct move *move, size_t from, size_t until, int flags)
 {
-    size_t piece = move->asks, failures = 0;
-    for (size_t i = 0; i < move->asks; i++)
-        move->status[i] = UNASKED;
-    for (size_t at = 0; at < move->asks && move->target < move->n_targets;) {
-        size_t n = piece < move->asks - at ? piece : move->asks - at;
+    size_t piece = until - from, failures = 0;
+    for (size_t at = from; at < until && move->target < move->n_targets;) {
+        size_t n = piece < until - at ? piece : until - at;
         for (size_t i = 0; i < n; i++)
             move->node[i] = move->targets[move->target];
-        long failed = syscall(SYS_move_pages, move->pid, n, move->ask + at, move->node, move->status + at, MPOL_MF_MOVE);
+        long failed = syscall(SYS_move_pages, move->pid, n, move->address + at, move->node, move->status + at, flags);
         if (failed == 0) {
             at += n;
             piece = 2 * n;
@@ -128,72 +132,110 @@ static int ask(struct move *move)
     return 0;
 }
 
-static void tell_refusal(struct move *move, int status)
+/* Asks again for the runs of anonymous pages that were refused because others map them too: all of them are in the
+ * family that may be moved together. */
+static int ask_for_family(struct move *move)
+{
+    int status = 0;
+    for (size_t i = 0, until; i < move->n && !status; i = until) {
+        until = i + 1;
+        if (move->status[i] != -EACCES || move->shared[i])
+            continue;
+        while (until < move->n && move->status[until] == -EACCES && !move->shared[until])
+            until++;
+        status = ask(move, i, until, MPOL_MF_MOVE_ALL);
+    }
+    return status == -EPERM ? 0 : status; /* without CAP_SYS_NICE they stay refused */
+}
+
+static void tell_refusal(struct move *move, int status, uint64_t pages)
 {
     struct pages_moves *moves = move->moves;
-    moves->refused++;
+    moves->refused += pages;
     if (status == UNASKED)
         status = move->target < move->n_targets ? -EBUSY : -ENOMEM;
     switch (-status) {
     case EACCES:
-        moves->shared++;
+        moves->shared += pages;
         break;
     case EBUSY:
-        moves->busy++;
+        moves->busy += pages;
         break;
     case ENOMEM:
-        moves->no_memory++;
+        moves->no_memory += pages;
         break;
     case ENOENT:
     case EFAULT:
-        moves->gone++;
+        moves->gone += pages;
         break;
     default:
-        moves->other++;
+        moves->other += pages;
     }
 }
 
-static void verify(struct move *move, uint64_t targets)
+static void tell(struct move *move, uint64_t targets, int now, int status, uint64_t pages)
 {
+    if (in_set(targets, now))
+        move->moves->landed += pages;
+    else if (now == -ENOENT || now == -EFAULT)
+        tell_refusal(move, -ENOENT, pages);
+    else if (status < 0)
+        tell_refusal(move, status, pages);
+    else
+        move->moves->bounced += pages;
+}
+
+/* A huge page that the kernel didn't move as one may have been split, and moved in parts: each part is looked for. */
+static void tell_parts(struct move *move, uint64_t targets, size_t unit)
+{
+    void *address[PAGES_PER_HUGE];
+    int now[PAGES_PER_HUGE];
+    size_t pages = move->pages[unit];
+    for (size_t i = 0; i < pages; i++)
+        address[i] = (char *)move->address[unit] + i * move->page;
+    int located = locate_pages(move->pid, pages, address, now);
+    for (size_t i = 0; i < pages; i++)
+        tell(move, targets, located ? -ENOENT : now[i], move->status[unit], 1);
+}
+
+static void verify(struct move *move, int ended)
+{
+    uint64_t targets = 0;
+    for (int i = 0; i < move->n_targets; i++)
+        targets |= 1ULL << move->targets[i];
     for (size_t i = 0; i < move->n; i++) {
-        int status = move->status[move->asked_by[i]];
-        if (in_set(targets, move->now[i]))
-            move->moves->landed++;
-        else if (move->now[i] == -ENOENT || move->now[i] == -EFAULT)
-            tell_refusal(move, -ENOENT);
-        else if (status < 0)
-            tell_refusal(move, status);
+        int now = ended ? -ENOENT : move->now[i];
+        if (move->pages[i] > 1 && !(move->status[i] >= 0 && in_set(targets, now)))
+            tell_parts(move, targets, i);
         else
-            move->moves->bounced++;
+            tell(move, targets, now, move->status[i], move->pages[i]);
     }
 }
 
 static int move_batch(struct batch *batch, void *context)
 {
     struct move *move = context;
-    uint64_t room = (move->limit - move->moves->asked * move->page) / move->page, targets = 0;
-    move->moves->examined += batch->n;
-    choose(move, batch, room);
+    for (size_t i = 0; i < batch->n; i++)
+        move->moves->examined += batch->pages[i];
+    choose(move, batch);
     if (move->n) {
-        move->moves->asked += move->n;
-        int status = ask(move);
+        for (size_t i = 0; i < move->n; i++)
+            move->status[i] = UNASKED;
+        int status = ask(move, 0, move->n, MPOL_MF_MOVE);
+        if (!status && move->family)
+            status = ask_for_family(move);
         int located = locate_pages(move->pid, move->n, move->address, move->now);
-        for (int i = 0; i < move->n_targets; i++)
-            targets |= 1ULL << move->targets[i];
-        if (located) /* the process ended: nothing is anywhere any more */
-            for (size_t i = 0; i < move->n; i++)
-                move->now[i] = -ENOENT;
-        verify(move, targets);
+        verify(move, located != 0); /* the process ended: nothing is anywhere any more */
         if (status || located)
             return status ? status : located;
     }
     return move->target == move->n_targets || move->resume || (move->moves->asked + 1) * move->page > move->limit;
 }
 
-int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t limit, uint64_t *cursor,
-               struct pages_moves *moves)
+static int move_places(int pid, const struct places *places, uint64_t sources, const int *targets, int n,
+                       uint64_t limit, int family, uint64_t *cursor, struct pages_moves *moves)
 {
-    static __thread struct move move; /* 80 KB: too much for some threads' stacks */
+    static __thread struct move move; /* 60 KB: too much for some threads' stacks */
     memset(moves, 0, sizeof *moves);
     for (int i = 0; i < n; i++)
         if (targets[i] < 0 || targets[i] >= PAGES_MAX_NODES || in_set(sources, targets[i]))
@@ -201,6 +243,7 @@ int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t li
     if (n < 1 || pid < 1)
         return -EINVAL;
     move.pid = pid;
+    move.family = family;
     move.sources = sources;
     move.targets = targets;
     move.n_targets = n;
@@ -211,13 +254,43 @@ int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t li
     move.moves = moves;
     if (limit < move.page)
         return 0;
-    move.kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC); /* without it huge pages are asked page by page */
-    int status = walk_pages(pid, cursor, move_batch, &move);
-    if (move.kpageflags >= 0)
-        close(move.kpageflags);
+    int status = walk_pages(pid, places, cursor, move_batch, &move);
     if (move.resume)
         *cursor = move.resume;
     return status;
+}
+
+int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t limit, int family, uint64_t *cursor,
+               struct pages_moves *moves)
+{
+    return move_places(pid, NULL, sources, targets, n, limit, family, cursor, moves);
+}
+
+int pages_move_ranges(int pid, const uint64_t *starts, const uint64_t *ends, size_t n_ranges, uint64_t sources,
+                      const int *targets, int n, uint64_t limit, int family, uint64_t *cursor,
+                      struct pages_moves *moves)
+{
+    struct places places = {starts, ends, n_ranges};
+    *cursor = 0;
+    return move_places(pid, &places, sources, targets, n, limit, family, cursor, moves);
+}
+
+/* --- advice -------------------------------------------------------------------------------------------------------- */
+
+long pages_advise(int pidfd, const uint64_t *starts, const uint64_t *ends, size_t n, int advice)
+{
+    long advised = 0, failure = 0;
+    for (size_t i = 0; i < n; i++) { /* one at a time: the kernel ends a call at the first range that it refuses */
+        struct iovec range = {(void *)(uintptr_t)starts[i], ends[i] - starts[i]};
+        long done = syscall(SYS_process_madvise, pidfd, &range, 1UL, advice, 0U);
+        if (done >= 0)
+            advised += done;
+        else
+            failure = -errno;
+        if (failure == -ESRCH || failure == -EPERM)
+            break;
+    }
+    return advised ? advised : failure;
 }
 
 /* --- policies ------------------------------------------------------------------------------------------------------ */

@@ -16,7 +16,7 @@
  * is counted below it) and bounced when the kernel took it and it is not on a target node afterwards. */
 struct pages_moves {
     uint64_t asked, landed, refused, bounced;
-    uint64_t shared;    /* EACCES: others map the page too */
+    uint64_t shared;    /* EACCES: others map the page too, and are not of the family */
     uint64_t busy;      /* EBUSY, or a migration that failed: pinned, under I/O */
     uint64_t no_memory; /* ENOMEM: no target node has room */
     uint64_t gone;      /* ENOENT, EFAULT: unmapped meanwhile */
@@ -37,11 +37,24 @@ size_t pages_parse_maps(const char *text, struct pages_range *ranges, size_t roo
 /* Bytes per node (`bytes[node]`) of the movable pages of `pid`. */
 int pages_count(int pid, uint64_t bytes[PAGES_MAX_NODES]);
 
+/* The same for each of `n` ranges of addresses: `bytes[range * nodes + node]`, for nodes below `nodes`. */
+int pages_locate(int pid, const uint64_t *starts, const uint64_t *ends, size_t n, int nodes, uint64_t *bytes);
+
 /* Moves at most `limit` bytes of `pid` from the nodes of `sources` to the `n` nodes of `targets`, of which the next is
  * taken when one is full. Begins at address `*cursor` and leaves there where to go on: 0 when the end was reached.
- * A transparent huge page is moved whole, or left for the next call when it is more than what is left of the limit. */
-int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t limit, uint64_t *cursor,
+ * A transparent huge page is moved whole, or left for the next call when it is more than what is left of the limit.
+ * `family`: whoever maps an anonymous page of this process too may have it moved with it (MPOL_MF_MOVE_ALL). */
+int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t limit, int family, uint64_t *cursor,
                struct pages_moves *moves);
+
+/* The same for the pages within `n_ranges` ranges only, in their order; `*cursor` is only told. */
+int pages_move_ranges(int pid, const uint64_t *starts, const uint64_t *ends, size_t n_ranges, uint64_t sources,
+                      const int *targets, int n, uint64_t limit, int family, uint64_t *cursor,
+                      struct pages_moves *moves);
+
+/* process_madvise(2) over `n` ranges of the process of `pidfd`, passing over those that can't be advised. Returns the
+ * bytes advised, or a negative errno when there were none. */
+long pages_advise(int pidfd, const uint64_t *starts, const uint64_t *ends, size_t n, int advice);
 
 /* Measures memory of one node from this CPU within about `budget_ms`: idle read latency in picoseconds and read
  * bandwidth of one thread in bytes per second. -EXDEV: the kernel gave memory of another node. */

@@ -74,10 +74,10 @@ static void test_refused_arguments(void)
     struct pages_moves moves;
     uint64_t cursor = 0, ignored;
     int node = 0, far = PAGES_MAX_NODES;
-    assert(pages_move(getpid(), 1, &node, 1, MIB, &cursor, &moves) == -EINVAL); /* a source can't be a target */
-    assert(pages_move(getpid(), 2, &far, 1, MIB, &cursor, &moves) == -EINVAL);
-    assert(pages_move(getpid(), 2, &node, 0, MIB, &cursor, &moves) == -EINVAL);
-    assert(pages_move(0, 2, &node, 1, MIB, &cursor, &moves) == -EINVAL);
+    assert(pages_move(getpid(), 1, &node, 1, MIB, 0, &cursor, &moves) == -EINVAL); /* a source can't be a target */
+    assert(pages_move(getpid(), 2, &far, 1, MIB, 0, &cursor, &moves) == -EINVAL);
+    assert(pages_move(getpid(), 2, &node, 0, MIB, 0, &cursor, &moves) == -EINVAL);
+    assert(pages_move(0, 2, &node, 1, MIB, 0, &cursor, &moves) == -EINVAL);
     assert(pages_probe(PAGES_MAX_NODES, 1, &ignored, &ignored) == -EINVAL);
 }
 
@@ -86,7 +86,7 @@ static void test_nothing_to_move(void)
     struct pages_moves moves;
     uint64_t cursor = 0;
     int node = 0;
-    assert(pages_move(getpid(), 1ULL << 63, &node, 1, MIB, &cursor, &moves) == 0);
+    assert(pages_move(getpid(), 1ULL << 63, &node, 1, MIB, 0, &cursor, &moves) == 0);
     assert(moves.asked == 0 && moves.landed == 0 && moves.examined > 0 && cursor == 0);
 }
 
@@ -100,7 +100,7 @@ static void test_process_that_ended(void)
         _exit(0);
     assert(waitpid(child, NULL, 0) == child);
     assert(pages_count(child, bytes) == -ESRCH);
-    assert(pages_move(child, 2, &node, 1, MIB, &cursor, &moves) == -ESRCH);
+    assert(pages_move(child, 2, &node, 1, MIB, 0, &cursor, &moves) == -ESRCH);
 }
 
 static void test_policies(void)
@@ -132,11 +132,11 @@ static void test_move_between_nodes(int last)
         pause();
     }
     assert(read(ready[0], &byte, 1) == 1);
-    assert(pages_move(child, sources, &last, 1, 16 * MIB, &cursor, &moves) == 0);
+    assert(pages_move(child, sources, &last, 1, 16 * MIB, 0, &cursor, &moves) == 0);
     assert(moves.asked * 4096 <= 16 * MIB && cursor != 0);
     assert(moves.asked == moves.landed + moves.refused + moves.bounced);
     assert(moves.refused == moves.shared + moves.busy + moves.no_memory + moves.gone + moves.other);
-    assert(pages_move(child, sources, &last, 1, 1UL << 40, &cursor, &moves) == 0 && cursor == 0);
+    assert(pages_move(child, sources, &last, 1, 1UL << 40, 0, &cursor, &moves) == 0 && cursor == 0);
     assert(pages_count(child, bytes) == 0 && bytes[last] >= 63 * MIB);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);

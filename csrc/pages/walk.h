@@ -6,19 +6,28 @@
 
 #define PAGES_PER_HUGE 512 /* base pages of a PMD-sized transparent huge page with 4 KiB pages */
 
+/* Units that are moved as a whole: base pages, and huge pages by the address of their first page. */
 struct batch {
     size_t n;
     void *address[PAGES_BATCH];
-    uint64_t frame[PAGES_BATCH]; /* page frame number, 0 where we may not see it (CAP_SYS_ADMIN) */
-    int node[PAGES_BATCH];       /* where the page is, or a negative errno */
+    uint16_t pages[PAGES_BATCH]; /* base pages of the unit: 1 or PAGES_PER_HUGE */
+    uint8_t shared[PAGES_BATCH]; /* shared memory, not anonymous */
+    uint32_t place[PAGES_BATCH]; /* which of the places it lies in */
+    int node[PAGES_BATCH];       /* where its first page is, or a negative errno */
 };
 
-/* Called with each batch, whose nodes are filled in. A huge page is never cut in two. Returns 0 to go on, 1 to stop,
- * or a negative errno. */
+/* The parts of a process to walk, in this order; a huge page belongs to where it begins. */
+struct places {
+    const uint64_t *starts, *ends;
+    size_t n;
+};
+
+/* Called with each batch, whose nodes are filled in. Returns 0 to go on, 1 to stop, or a negative errno. */
 typedef int batch_fn(struct batch *batch, void *context);
 
-/* Walks `pid` from `*cursor` on, leaving there where it stopped (0: at the end). Returns 0 or a negative errno. */
-int walk_pages(int pid, uint64_t *cursor, batch_fn *fn, void *context);
+/* Walks `places` of `pid` (NULL: all of it, from `*cursor` on), leaving in `*cursor` where it stopped (0: at the end).
+ * Returns 0 or a negative errno. */
+int walk_pages(int pid, const struct places *places, uint64_t *cursor, batch_fn *fn, void *context);
 
 /* Where `n` pages are now, into `node`; move_pages(2) without nodes. */
 int locate_pages(int pid, size_t n, void **address, int *node);

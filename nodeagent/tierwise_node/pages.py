@@ -3,14 +3,29 @@
 No call holds the interpreter's lock, and no list of pages ever reaches Python.
 """
 
+from __future__ import annotations
+
+import errno
 import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tierwise.plans import Moves
 from tierwise_node._pages import ffi as _ffi
 from tierwise_node._pages import lib as _lib
+from tierwise_node.numa import parse_list
+
+if TYPE_CHECKING:  # numpy takes 20 MB and 0.1 s: an agent without jobs goes without
+    import numpy as np
+    import numpy.typing as npt
+
+    Addresses = npt.NDArray[np.uint64]
+    """Addresses of a process, one for each range; converted where they have another integer type."""
+    Bytes = npt.NDArray[np.uint64]
 
 MAX_NODES: int = _lib.PAGES_MAX_NODES
 
@@ -38,24 +53,73 @@ def count(pid: int) -> dict[int, int]:
     return {node: int(size) for node, size in enumerate(sizes) if size}
 
 
-def move(pid: int, sources: Sequence[int], targets: Sequence[int], limit: int, cursor: int = 0) -> Moved:
+def locate(pid: int, starts: Addresses, ends: Addresses) -> Bytes:
+    """Bytes of the movable pages in ranges [start, end) of a process by NUMA node: an array [range, node].
+
+    Costs a walk of the pages: about 0.1 µs each. Raises ProcessLookupError when the process has ended.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    table = np.zeros((len(starts), _nodes()), np.uint64)
+    begin, end = _addresses(starts), _addresses(ends)
+    status = _lib.pages_locate(pid, begin, end, len(starts), _nodes(), _ffi.from_buffer("uint64_t[]", table))
+    _check(status, f"locate the pages of process {pid}")
+    return table
+
+
+def move(
+    pid: int, sources: Sequence[int], targets: Sequence[int], limit: int, cursor: int = 0, family: bool = False
+) -> Moved:
     """Move at most `limit` bytes of a process from the nodes of `sources` to `targets`, verified.
 
-    The first target node with room takes them. A process that ends meanwhile is an outcome, not an error.
+    The first target node with room takes them. A process that ends meanwhile is an outcome, not an error. `family`:
+    anonymous pages that relatives by fork map too are moved with it; else they are refused.
     Raises OSError for what else the kernel refuses (EACCES: a target is outside the process's cpuset).
     """
     moves, at = _ffi.new("struct pages_moves *"), _ffi.new("uint64_t *", cursor)
     mask = sum(1 << node for node in sources)
-    status = _lib.pages_move(pid, mask, list(targets), len(targets), limit, at, moves)
-    ended = status == -_ESRCH
-    if not ended and not moves.asked:
-        _check(status, f"move pages of process {pid} to nodes {list(targets)}")
-    return Moved(
-        Moves(moves.asked, moves.landed, moves.refused, moves.bounced),
-        {kind: count for kind in _KINDS if (count := int(getattr(moves, kind)))},
-        int(at[0]),
-        ended,
+    status = _lib.pages_move(pid, mask, list(targets), len(targets), limit, family, at, moves)
+    return _moved(pid, targets, status, moves, at)
+
+
+def move_ranges(
+    pid: int,
+    starts: Addresses,
+    ends: Addresses,
+    sources: Sequence[int],
+    targets: Sequence[int],
+    limit: int,
+    family: bool = False,
+) -> Moved:
+    """The same within ranges [start, end) only, in their order: the most urgent first. Huge pages belong to the range
+    in which they begin. `cursor` of the answer is where the limit ended it.
+    """
+    moves, at = _ffi.new("struct pages_moves *"), _ffi.new("uint64_t *")
+    mask = sum(1 << node for node in sources)
+    begin, end = _addresses(starts), _addresses(ends)
+    status = _lib.pages_move_ranges(
+        pid, begin, end, len(starts), mask, list(targets), len(targets), limit, family, at, moves
     )
+    return _moved(pid, targets, status, moves, at)
+
+
+def only_kin_share(pid: int) -> bool:
+    """Whether the anonymous pages of a job's process are shared, if at all, with relatives by fork since its exec.
+
+    These are in the same job: a child begins in its parent's cgroup, and only root moves it elsewhere. Pages that KSM
+    merged (Documentation/admin-guide/mm/ksm.rst) may be anybody's.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/ksm_merging_pages").read_text()) == 0
+    except OSError:  # a kernel without KSM, or before 5.19; or the process has ended
+        return not Path("/sys/kernel/mm/ksm/run").exists()
+
+
+def advise(pidfd: int, starts: Addresses, ends: Addresses, advice: int) -> int:
+    """process_madvise(2) over ranges of a process; the bytes that were advised. Raises OSError when none could be."""
+    done = _lib.pages_advise(pidfd, _addresses(starts), _addresses(ends), len(starts), advice)
+    _check(done, f"advise {advice} on {len(starts)} ranges of a process")
+    return int(done)
 
 
 def probe(node: int, budget_ms: int = 50) -> tuple[int, int]:
@@ -76,7 +140,32 @@ def address_of(buffer: mmap.mmap) -> int:
 
 
 _KINDS = ("shared", "busy", "no_memory", "gone", "other")
-_ESRCH = 3
+
+
+def _moved(pid: int, targets: Sequence[int], status: int, moves: Any, cursor: Any) -> Moved:
+    ended = status == -errno.ESRCH
+    if not ended and not moves.asked:
+        _check(status, f"move pages of process {pid} to nodes {list(targets)}")
+    return Moved(
+        Moves(moves.asked, moves.landed, moves.refused, moves.bounced),
+        {kind: count for kind in _KINDS if (count := int(getattr(moves, kind)))},
+        int(cursor[0]),
+        ended,
+    )
+
+
+def _addresses(addresses: Addresses) -> Any:
+    """The array as C sees it; kept alive by what is returned."""
+    import numpy as np  # noqa: PLC0415
+
+    return _ffi.from_buffer("uint64_t[]", np.ascontiguousarray(addresses, np.uint64))
+
+
+@cache
+def _nodes() -> int:
+    """One more than the highest node that this host can have."""
+    possible = parse_list(Path("/sys/devices/system/node/possible").read_text())
+    return min(max(possible, default=0) + 1, MAX_NODES)
 
 
 def _check(status: int, tried: str) -> None:

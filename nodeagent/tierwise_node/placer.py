@@ -82,7 +82,7 @@ class Placer:
         try:
             if self._cgroups.job_of(pid) != job_id or Path(f"/proc/{pid}").stat().st_uid != uid:
                 return None
-            moved = pages.move(pid, sources, targets, limit, cursor)
+            moved = pages.move(pid, sources, targets, limit, cursor, family=pages.only_kin_share(pid))
             if _has_ended(pidfd):
                 raise ProcessLookupError
             return moved

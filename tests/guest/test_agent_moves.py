@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, until
 
@@ -40,6 +41,16 @@ for at in range(0, len(held), 4096):
     held[at] = 1
 if os.fork():
     print("ready", flush=True)
+time.sleep(600)
+"""
+SHARING = """
+import mmap, os, sys, time
+file = os.open(sys.argv[1], os.O_RDWR)
+os.ftruncate(file, int(sys.argv[2]) << 20)
+held = mmap.mmap(file, 0)
+for at in range(0, len(held), 4096):
+    held[at] = 1
+print("ready", flush=True)
 time.sleep(600)
 """
 
@@ -165,16 +176,34 @@ def test_huge_pages_are_moved_whole(agent: AgentProcess, cgroups: JobCgroups, jo
     assert pages.count(process.pid)[CXL] >= 60 * MIB
 
 
-def test_pages_that_two_processes_map_stay_and_are_counted_as_refused(
-    agent: AgentProcess, cgroups: JobCgroups, job_id: int
-) -> None:
+def test_pages_that_a_fork_shares_are_moved_with_it(agent: AgentProcess, cgroups: JobCgroups, job_id: int) -> None:
     process = cgroups.start(job_id, [*preferring(DRAM), "/usr/bin/python3", "-I", "-c", FORKED, "40"])
     assert process.stdout is not None
     process.stdout.readline()
     task(agent, job_id, "cap", 64)  # only now: what was moved before the fork would be in the right place
-    job = until(lambda: (now := agent.job(job_id))["moves"]["refused"] > 0 and now, "a refusal")
-    assert job["agrees"] is False
-    assert pages.count(process.pid)[DRAM] >= 38 * MIB
+    settled(agent, job_id, 40 * MIB)
+    assert pages.count(process.pid)[CXL] >= 38 * MIB
+
+
+def test_memory_that_another_job_maps_too_stays_and_is_counted_as_refused(
+    agent: AgentProcess, cgroups: JobCgroups, job_id: int
+) -> None:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as region:
+        Path(region.name).chmod(0o666)
+        program = ["/usr/bin/python3", "-I", "-c", SHARING, region.name, "40"]
+        process = cgroups.start(job_id, [*preferring(DRAM), *program])
+        other = subprocess.Popen(program, stdout=subprocess.PIPE)
+        try:
+            for each in (process, other):
+                assert each.stdout is not None
+                each.stdout.readline()
+            task(agent, job_id, "cap", 64)
+            job = until(lambda: (now := agent.job(job_id))["moves"]["refused"] > 0 and now, "a refusal")
+            assert job["agrees"] is False
+            assert pages.count(other.pid)[DRAM] >= 38 * MIB
+        finally:
+            other.kill()
+            other.wait()
 
 
 def test_a_process_of_another_user_in_the_jobs_cgroup_is_left_alone(
@@ -239,6 +268,12 @@ def test_a_full_tier_means_a_degraded_plan_and_a_job_that_runs(
         filler.wait()
 
 
+def areas(pid: int) -> list[tuple[int, int, int]]:
+    """Length, start and end of a process's areas."""
+    ends = [line.split(maxsplit=1)[0].split("-") for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    return [(int(end, 16) - int(start, 16), int(start, 16), int(end, 16)) for start, end in ends if len(end) <= 12]
+
+
 def test_the_engine_itself_counts_and_moves(cgroups: JobCgroups, job_id: int) -> None:
     process = cgroups.hold(job_id, 64, prefix=preferring(DRAM))
     assert pages.count(process.pid)[DRAM] >= 64 * MIB
@@ -249,6 +284,12 @@ def test_the_engine_itself_counts_and_moves(cgroups: JobCgroups, job_id: int) ->
     rest = pages.move(process.pid, [DRAM], [CXL], 1 << 40, first.cursor)
     assert rest.cursor == 0
     assert pages.count(process.pid)[CXL] >= 63 * MIB
+    _, start, end = max(areas(process.pid))
+    half = np.array([start, start + (end - start) // 8192 * 4096, end], np.uint64)
+    pages.move_ranges(process.pid, half[1:2], half[2:], [CXL], [PMEM], 1 << 40)
+    assert pages.locate(process.pid, half[:2], half[1:])[:, [CXL, PMEM]].tolist() == pytest.approx(
+        [[half[1] - half[0], 0], [0, half[2] - half[1]]], rel=0.1
+    )
     back = pages.move(process.pid, [CXL, PMEM], [DRAM], 1 << 40)
     assert back.moves.landed >= 63 * MIB // mmap.PAGESIZE
     process.kill()
