@@ -61,6 +61,7 @@ setup(
         "plot": plot,
         "pyslurm": ["pyslurm>=25.11"],
         "postgresql": ["psycopg[binary]>=3.2,<4"],
+        "gpu": ["nvidia-ml-py>=12,<14"],
         "dev": dev,
     },
     cffi_modules=["csrc/pages/build_pages.py:ffibuilder"],

@@ -1,6 +1,7 @@
 """The decision service's client, for agents and tierctl: HTTP over TCP with MUNGE, or over its unix socket."""
 
 import secrets
+import zlib
 from collections.abc import Generator
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from tierwise.messages import (
     PlanQuery,
 )
 from tierwise.munge import Munge, digest
+from tierwise.telemetry import TelemetryAnswer, TelemetryBatch
 
 T = TypeVar("T")
 
@@ -41,15 +43,17 @@ class MungeAuth(httpx.Auth):
         request.headers["Authorization"] = f"MUNGE {self._munge.encode(payload)}"
         request.headers["X-Tierwise-Nonce"] = nonce
         response = yield request
-        self._check(response, nonce)
+        self._check(response, payload)
 
-    def _check(self, response: httpx.Response, nonce: str) -> None:
+    def _check(self, response: httpx.Response, asked: bytes) -> None:
         credential = response.headers.get("X-Tierwise-Credential")
         if credential is None:
-            raise CredentialError(f"{response.url} answered {response.status_code} without a credential")
+            # Before it knows who asks, the service signs nothing: what it says then is worth reading, not believing.
+            says = f"; unproven, it says: {_detail(response)}" if response.is_error else ""
+            raise CredentialError(f"{response.url} answered {response.status_code} without a credential{says}")
         uid, payload = self._munge.decode(credential)
         status = str(response.status_code).encode()
-        if payload != digest(b"answer", status, response.content, nonce.encode()):
+        if payload != digest(b"answer", asked, status, response.content):
             raise CredentialError(f"the credential of {response.url}'s answer is for another answer")
         if uid not in self._service_uids:
             raise CredentialError(
@@ -104,6 +108,12 @@ class DecisionClient:
         """Hand in a job's report; safe to repeat."""
         self._send("POST", "/v1/reports", report)
 
+    def telemetry(self, batch: TelemetryBatch) -> TelemetryAnswer:
+        """Hand in measurements; safe to repeat. Compressed: after an outage there are many."""
+        content = zlib.compress(msgspec.json.encode(batch), 1)
+        headers = {"Content-Type": "application/json", "Content-Encoding": "deflate"}
+        return self._ask("POST", "/v1/telemetry", TelemetryAnswer, content=content, headers=headers)
+
     def dry_run(self, query: DryRunQuery) -> list[DryRunPlan]:
         """What a job would get on each node."""
         return self._ask("POST", "/v1/plans/dry-run", list[DryRunPlan], body=query)
@@ -148,6 +158,6 @@ class DecisionClient:
 
 def _detail(response: httpx.Response) -> str:
     try:
-        return str(msgspec.json.decode(response.content)["detail"])
+        return str(msgspec.json.decode(response.content)["detail"])[:512]
     except (msgspec.DecodeError, KeyError, TypeError):
         return f"{response.url.path}: HTTP {response.status_code}"

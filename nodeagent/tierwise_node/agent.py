@@ -23,6 +23,7 @@ from tierwise_node.placer import Placer
 from tierwise_node.planner import Planner
 from tierwise_node.server import Answer, Peer, Server
 from tierwise_node.service import Service
+from tierwise_node.telemetry.loop import telemetry_of
 from tierwise_node.tiers import Topology
 from tierwise_node.watch import Watch, tier_rate
 from tierwise_policy.interleave import weights
@@ -76,6 +77,9 @@ class Agent:
         self._answers = Answers(jobs, cgroups, topology, doctor.look)
         tasks = [asyncio.create_task(watch.run()), asyncio.create_task(deliveries.run())]
         tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
+        state = Path(self._path(agent.state))
+        telemetry = telemetry_of(self._node, agent, state, service.telemetry, jobs, cgroups)
+        tasks.append(asyncio.create_task(telemetry.run()))
         await self._listen(Path(self._path(agent.socket)))
         log.info("agent of %s: tiers %s, socket %s", self._node, ", ".join(topology.order), self._path(agent.socket))
         await _first(stop, reload)

@@ -12,6 +12,7 @@ from tierwise.config import Config
 from tierwise.errors import UnavailableError
 from tierwise.messages import JobReport, NodeSample, PlanAnswer, PlanQuery
 from tierwise.munge import Munge
+from tierwise.telemetry import TelemetryAnswer, TelemetryBatch
 
 T = TypeVar("T")
 PLAN_BUDGET = 1.0
@@ -42,6 +43,10 @@ class Service:
     async def report(self, report: JobReport) -> None:
         """Hand in a report; safe to repeat."""
         await self._reports.call(lambda client: client.report(report))
+
+    async def telemetry(self, batch: TelemetryBatch) -> TelemetryAnswer:
+        """Hand in measurements; safe to repeat."""
+        return await self._reports.call(lambda client: client.telemetry(batch))
 
     def close(self) -> None:
         """Drop the connections; a call on its way is not waited for."""

@@ -6,7 +6,8 @@ Measuring must not cost what it is to find out: the interval never falls below w
 from tierwise.telemetry import RESOURCES, Measurement
 
 FIRST = 10.0
-SHORTEST, LONGEST = 2.0, 60.0
+SHORTEST, LONGEST = 0.2, 6.0
+"""Bounds of the interval, as multiples of the first one."""
 BUDGET = 0.002
 """Share of one core that measuring may take."""
 STEADY, CHANGED = 0.03, 0.10
@@ -21,8 +22,8 @@ def change(before: Measurement, now: Measurement) -> float:
     return max(shares)
 
 
-def next_interval(interval: float, difference: float, cost: float) -> float:
+def next_interval(interval: float, difference: float, cost: float, first: float = FIRST) -> float:
     """Seconds to the next measurement, after one that differed by `difference` and took `cost` seconds of CPU."""
     factor = FASTER if difference >= CHANGED else SLOWER if difference < STEADY else 1.0
-    affordable = min(cost / BUDGET, LONGEST)
-    return min(max(interval * factor, SHORTEST, affordable), LONGEST)
+    wanted = min(max(interval * factor, first * SHORTEST), first * LONGEST)
+    return max(wanted, cost / BUDGET)

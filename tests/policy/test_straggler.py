@@ -64,23 +64,24 @@ def test_measuring_slows_down_when_nothing_changes_and_hurries_under_change() ->
     interval = FIRST
     for _ in range(20):
         interval = next_interval(interval, 0.0, cost=0.001)
-    assert interval == LONGEST
+    assert interval == FIRST * LONGEST
     for _ in range(20):
         interval = next_interval(interval, 0.5, cost=0.001)
-    assert interval == SHORTEST
+    assert interval == FIRST * SHORTEST
     one, other = measured(0.1, 0.4)
     assert change(one, other) == pytest.approx(0.3)
 
 
 @given(
-    st.floats(min_value=SHORTEST, max_value=LONGEST),
+    st.floats(min_value=FIRST * SHORTEST, max_value=FIRST * LONGEST),
     st.floats(min_value=0, max_value=1),
     st.floats(min_value=0, max_value=0.1),
 )
 def test_measuring_stays_within_its_budget(interval: float, difference: float, cost: float) -> None:
     after = next_interval(interval, difference, cost)
-    assert SHORTEST <= after <= LONGEST
+    assert after >= FIRST * SHORTEST
     assert cost / after <= BUDGET * 1.0001
+    assert after <= max(FIRST * LONGEST, cost / BUDGET)
 
 
 @given(st.floats(min_value=0, max_value=1), st.integers(min_value=0, max_value=BANDS - 1))
