@@ -13,6 +13,10 @@ ffibuilder.cdef(
         uint64_t shared, busy, no_memory, gone, other, examined;
     };
     int pages_count(int pid, uint64_t *bytes);
+    long pages_movable(int pid, uint64_t *starts, uint64_t *ends, size_t room);
+    int pages_clean(int pid);
+    int pages_written(int pid, const uint64_t *starts, const uint64_t *ends, size_t n, uint64_t *present,
+                      uint64_t *written);
     int pages_locate(int pid, const uint64_t *starts, const uint64_t *ends, size_t n, int nodes, uint64_t *bytes);
     int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t limit, int family, uint64_t *cursor,
                    struct pages_moves *moves);
@@ -27,7 +31,7 @@ ffibuilder.cdef(
 ffibuilder.set_source(
     "tierwise_node._pages",
     '#include "pages.h"',
-    sources=[f"{ROOM}/{name}.c" for name in ("maps", "walk", "pages", "probe")],
+    sources=[f"{ROOM}/{name}.c" for name in ("maps", "walk", "pages", "written", "probe")],
     depends=[f"{ROOM}/pages.h", f"{ROOM}/walk.h"],
     include_dirs=[ROOM],
     extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra"],

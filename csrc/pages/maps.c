@@ -1,8 +1,15 @@
 /* Which ranges of a process may be moved: read from /proc/PID/maps (proc(5)). */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "pages.h"
+#include "walk.h"
+
+#define MOST_MAPS (64U << 20) /* bytes of /proc/PID/maps that we read at most */
 
 /* Names that shared memory has in maps, whatever directory it was opened by. A file on another tmpfs can't be told
  * from one on a disk here, and stays where it is. */
@@ -55,4 +62,64 @@ size_t pages_parse_maps(const char *text, struct pages_range *ranges, size_t roo
         text += length + (text[length] == '\n');
     }
     return found;
+}
+
+/* The whole of /proc/PID/maps as a string that the caller frees; NULL with errno set. */
+static char *read_maps(int pid)
+{
+    char path[32], *text = NULL;
+    size_t length = 0, room = 0;
+    ssize_t got = 0;
+    snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return NULL;
+    do {
+        if (room - length < 65536 && room < MOST_MAPS) {
+            char *more = realloc(text, room = room ? 2 * room : 131072);
+            if (!more) {
+                got = -1;
+                break;
+            }
+            text = more;
+        }
+        got = read(file, text + length, room - length - 1);
+        length += got > 0 ? got : 0;
+    } while (got > 0);
+    int why = errno;
+    close(file);
+    if (got < 0) {
+        free(text);
+        errno = why;
+        return NULL;
+    }
+    text[length] = 0;
+    return text;
+}
+
+struct pages_range *movable_ranges(int pid, size_t *n)
+{
+    char *text = read_maps(pid);
+    if (!text)
+        return NULL;
+    *n = pages_parse_maps(text, NULL, 0);
+    struct pages_range *ranges = calloc(*n + 1, sizeof *ranges);
+    if (ranges)
+        pages_parse_maps(text, ranges, *n);
+    free(text);
+    return ranges;
+}
+
+long pages_movable(int pid, uint64_t *starts, uint64_t *ends, size_t room)
+{
+    size_t n;
+    struct pages_range *ranges = movable_ranges(pid, &n);
+    if (!ranges)
+        return errno == ENOENT ? -ESRCH : -errno;
+    for (size_t i = 0; i < n && i < room; i++) {
+        starts[i] = ranges[i].start;
+        ends[i] = ranges[i].end;
+    }
+    free(ranges);
+    return (long)n;
 }

@@ -34,11 +34,21 @@ struct pages_range {
  * of which at most `room` are stored. */
 size_t pages_parse_maps(const char *text, struct pages_range *ranges, size_t room);
 
+/* The movable ranges of `pid`. Returns how many it has, of which at most `room` are stored; or a negative errno. */
+long pages_movable(int pid, uint64_t *starts, uint64_t *ends, size_t room);
+
 /* Bytes per node (`bytes[node]`) of the movable pages of `pid`. */
 int pages_count(int pid, uint64_t bytes[PAGES_MAX_NODES]);
 
 /* The same for each of `n` ranges of addresses: `bytes[range * nodes + node]`, for nodes below `nodes`. */
 int pages_locate(int pid, const uint64_t *starts, const uint64_t *ends, size_t n, int nodes, uint64_t *bytes);
+
+/* How many pages are present in each of `n` ranges, and how many of these were written since pages_clean. */
+int pages_written(int pid, const uint64_t *starts, const uint64_t *ends, size_t n, uint64_t *present,
+                  uint64_t *written);
+
+/* Begins to watch for writes: takes the soft-dirty bit off all pages of `pid`. */
+int pages_clean(int pid);
 
 /* Moves at most `limit` bytes of `pid` from the nodes of `sources` to the `n` nodes of `targets`, of which the next is
  * taken when one is full. Begins at address `*cursor` and leaves there where to go on: 0 when the end was reached.

@@ -69,6 +69,37 @@ static void test_count(void)
         munmap(hole, 1UL << 40);
 }
 
+static void test_ranges(void)
+{
+    static uint64_t starts[4096], ends[4096];
+    char *memory = touched(8 * MIB, MAP_PRIVATE);
+    uint64_t at = (uintptr_t)memory, begin[3] = {at + 4 * MIB, at, at + 8 * MIB - 100};
+    uint64_t end[3] = {at + 8 * MIB, at + MIB + 5, at + 8 * MIB - 50}, bytes[3 * PAGES_MAX_NODES];
+    long found = pages_movable(getpid(), starts, ends, 4096);
+    int held = 0;
+    for (long i = 0; i < found; i++)
+        held |= starts[i] <= at && at + 8 * MIB <= ends[i];
+    assert(held && pages_movable(getpid(), starts, ends, 0) == found);
+    assert(pages_locate(getpid(), begin, end, 3, PAGES_MAX_NODES, bytes) == 0);
+    assert(total(bytes) == 4 * MIB && total(bytes + 2 * PAGES_MAX_NODES) == 0);
+    assert(total(bytes + PAGES_MAX_NODES) <= MIB); /* less where a huge page begins before the range */
+    assert(pages_advise(-1, begin, end, 1, MADV_COLD) == -EBADF);
+    munmap(memory, 8 * MIB);
+}
+
+static void test_written(void)
+{
+    char *memory = touched(8 * MIB, MAP_PRIVATE);
+    uint64_t starts[2] = {(uintptr_t)memory, (uintptr_t)memory + 4 * MIB}, present[2], written[2];
+    uint64_t ends[2] = {starts[1], starts[1] + 4 * MIB};
+    assert(pages_clean(getpid()) == 0);
+    memory[5 * MIB] = 2;
+    assert(pages_written(getpid(), starts, ends, 2, present, written) == 0);
+    assert(present[0] == MIB / 1024 && present[1] == MIB / 1024);
+    assert(written[0] == 0 && written[1] <= 512); /* none where the kernel has no soft-dirty; a huge page at most */
+    munmap(memory, 8 * MIB);
+}
+
 static void test_refused_arguments(void)
 {
     struct pages_moves moves;
@@ -151,6 +182,8 @@ int main(void)
     while (access(path, F_OK) == 0 && ++last < PAGES_MAX_NODES - 1);
     test_maps();
     test_count();
+    test_ranges();
+    test_written();
     test_refused_arguments();
     test_nothing_to_move();
     test_process_that_ended();

@@ -18,7 +18,6 @@
 #define ENTRY_FRAME ((1ULL << 55) - 1)
 #define FLAG_HUGE (1ULL << 22) /* KPF_THP in /proc/kpageflags */
 #define UNASKED INT_MIN
-#define MOST_MAPS (64U << 20) /* bytes of /proc/PID/maps that we read at most */
 #define MOST_RUNS 512
 
 /* linux/fs.h of 6.7, for older headers */
@@ -168,52 +167,6 @@ static int walk_range(struct walk *walk, const struct pages_range *range)
 
 /* --- the areas of a process ------------------------------------------------------------------------------------------ */
 
-/* The whole of /proc/PID/maps as a string that the caller frees; NULL with errno set. */
-static char *read_maps(int pid)
-{
-    char path[32], *text = NULL;
-    size_t length = 0, room = 0;
-    ssize_t got = 0;
-    snprintf(path, sizeof path, "/proc/%d/maps", pid);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return NULL;
-    do {
-        if (room - length < 65536 && room < MOST_MAPS) {
-            char *more = realloc(text, room = room ? 2 * room : 131072);
-            if (!more) {
-                got = -1;
-                break;
-            }
-            text = more;
-        }
-        got = read(file, text + length, room - length - 1);
-        length += got > 0 ? got : 0;
-    } while (got > 0);
-    int why = errno;
-    close(file);
-    if (got < 0) {
-        free(text);
-        errno = why;
-        return NULL;
-    }
-    text[length] = 0;
-    return text;
-}
-
-static struct pages_range *read_ranges(int pid, size_t *n)
-{
-    char *text = read_maps(pid);
-    if (!text)
-        return NULL;
-    *n = pages_parse_maps(text, NULL, 0);
-    struct pages_range *ranges = calloc(*n + 1, sizeof *ranges);
-    if (ranges)
-        pages_parse_maps(text, ranges, *n);
-    free(text);
-    return ranges;
-}
-
 /* The first of the ranges, which ascend, that ends after `address`. */
 static size_t first_after(const struct pages_range *ranges, size_t n, uint64_t address)
 {
@@ -266,7 +219,7 @@ int walk_pages(int pid, const struct places *places, uint64_t *cursor, batch_fn 
 {
     char path[32];
     size_t n;
-    struct pages_range *ranges = read_ranges(pid, &n);
+    struct pages_range *ranges = movable_ranges(pid, &n);
     if (!ranges)
         return gone(errno);
     struct walk *walk = malloc(sizeof *walk);

@@ -29,6 +29,9 @@ typedef int batch_fn(struct batch *batch, void *context);
  * Returns 0 or a negative errno. */
 int walk_pages(int pid, const struct places *places, uint64_t *cursor, batch_fn *fn, void *context);
 
+/* The movable ranges of `pid`, ascending, which the caller frees; NULL with errno set. */
+struct pages_range *movable_ranges(int pid, size_t *n);
+
 /* Where `n` pages are now, into `node`; move_pages(2) without nodes. */
 int locate_pages(int pid, size_t n, void **address, int *node);
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # numpy takes 20 MB and 0.1 s: an agent without jobs goes wit
     Addresses = npt.NDArray[np.uint64]
     """Addresses of a process, one for each range; converted where they have another integer type."""
     Bytes = npt.NDArray[np.uint64]
+    Counts = npt.NDArray[np.uint64]
 
 MAX_NODES: int = _lib.PAGES_MAX_NODES
 
@@ -51,6 +52,35 @@ def count(pid: int) -> dict[int, int]:
     sizes = _ffi.new(f"uint64_t[{MAX_NODES}]")
     _check(_lib.pages_count(pid, sizes), f"count the pages of process {pid}")
     return {node: int(size) for node, size in enumerate(sizes) if size}
+
+
+def movable(pid: int, most: int) -> tuple[Addresses, Addresses] | None:
+    """Starts and ends of the ranges of a process whose pages may be moved, ascending; None when it has more than `most`.
+
+    Raises ProcessLookupError when it has ended.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    table = np.empty((2, most), np.uint64)
+    found = _lib.pages_movable(pid, _addresses(table[0]), _addresses(table[1]), most)
+    _check(found, f"read the areas of process {pid}")
+    return None if found > most else (table[0, :found], table[1, :found])
+
+
+def clean(pid: int) -> None:
+    """Begin to watch a process for writes: each page costs it a minor fault at its next one. Raises OSError."""
+    _check(_lib.pages_clean(pid), f"clear the soft-dirty bits of process {pid}")
+
+
+def written(pid: int, starts: Addresses, ends: Addresses) -> tuple[Counts, Counts]:
+    """Pages that are present in each range, and those of them that were written since `clean`. Raises OSError."""
+    import numpy as np  # noqa: PLC0415
+
+    table = np.zeros((2, len(starts)), np.uint64)
+    begin, end = _addresses(starts), _addresses(ends)
+    status = _lib.pages_written(pid, begin, end, len(starts), _addresses(table[0]), _addresses(table[1]))
+    _check(status, f"read the soft-dirty bits of process {pid}")
+    return table[0], table[1]
 
 
 def locate(pid: int, starts: Addresses, ends: Addresses) -> Bytes:

@@ -17,6 +17,7 @@ of the range had been accessed (0 to 1). `age`: seconds for which it has kept ab
 Ranges = npt.NDArray[np.void]
 """A one-dimensional array of RANGE; the ranges of one process ascend and don't overlap."""
 Numbers = npt.NDArray[np.float64]
+Addresses = npt.NDArray[np.uint64]
 
 MOST = 0.8
 """The hottest part of a job is the smallest that takes this share of its accesses (chapter 8; ALGORITHMS 7)."""
@@ -45,6 +46,19 @@ def no_ranges() -> Ranges:
 def sizes(ranges: Ranges) -> Numbers:
     """Bytes of each range."""
     return np.asarray(ranges["end"] - ranges["start"], np.float64)
+
+
+def clip(ranges: Ranges, starts: Addresses, ends: Addresses) -> Ranges:
+    """The parts of one process's ranges that lie within [start, end); both ascend."""
+    first = np.searchsorted(ends, ranges["start"], "right")
+    last = np.searchsorted(starts, ranges["end"], "left")
+    counts = np.maximum(last - first, 0)
+    which = np.repeat(np.arange(len(ranges)), counts)
+    area = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts) + first[which]
+    clipped: Ranges = ranges[which]
+    clipped["start"] = np.maximum(clipped["start"], starts[area])
+    clipped["end"] = np.minimum(clipped["end"], ends[area])
+    return clipped
 
 
 def working_set(ranges: Ranges) -> int:
