@@ -152,9 +152,11 @@ class Jobs:
         record = self.records.get(job_id)
         if record is None:
             record = self.records[job_id] = JobRecord(
-                PlanKey(job_id), _owner(self.groups[job_id]), now, reason="no prolog or task told of this job"
+                PlanKey(job_id), 0, now, reason="no prolog or task told of this job"
             )
             self.changed()
+        if not record.uid and not record.prologued:
+            record.uid = _owner(self.groups[job_id])  # at its very start it has only Slurm's own processes
         self.usages[job_id] = usage
         record.observe(now, self._topology.per_tier(usage.nodes), usage, gap=job_id in self._taken_over)
         self._taken_over.discard(job_id)
