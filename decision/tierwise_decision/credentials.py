@@ -36,9 +36,11 @@ class Authenticated:
         if UID in scope["state"] or not authorization:
             return await call(self._app, scope, body)
         nonce = header(scope["headers"], b"x-tierwise-nonce")
-        scope["state"][UID] = await self._sender(scope, authorization, nonce, body)
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        asked = digest(b"request", scope["method"].encode(), target, body, nonce.encode())
+        scope["state"][UID] = await self._sender(authorization, nonce, asked)
         answer = await call(self._app, scope, body)
-        payload = digest(b"answer", str(answer.status).encode(), answer.body, nonce.encode())
+        payload = digest(b"answer", asked, str(answer.status).encode(), answer.body)
         try:
             credential = await self._with_munge(lambda munge: munge.encode(payload))
         except CredentialError as error:
@@ -46,7 +48,7 @@ class Authenticated:
         answer.headers.append((b"x-tierwise-credential", credential.encode()))
         return answer
 
-    async def _sender(self, scope: Scope, authorization: str, nonce: str, body: bytes) -> int:
+    async def _sender(self, authorization: str, nonce: str, asked: bytes) -> int:
         scheme, _, credential = authorization.partition(" ")
         if scheme.lower() != "munge" or not _NONCE.fullmatch(nonce):
             raise HttpError(401, "Authorization must be `MUNGE CREDENTIAL`, with X-Tierwise-Nonce", "credential")
@@ -54,8 +56,7 @@ class Authenticated:
             uid, payload = await self._with_munge(lambda munge: munge.decode(credential.strip()))
         except CredentialError as error:
             raise HttpError(401, f"the credential was not accepted: {error}", "credential") from None
-        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        if payload != digest(b"request", scope["method"].encode(), target, body, nonce.encode()):
+        if payload != asked:
             raise HttpError(401, "the credential is for another request", "credential")
         return uid
 
