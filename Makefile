@@ -2,8 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 
-.PHONY: help demo test setup venv lint typecheck ctest pytest guest-test spank bench-submit deb rpm clean
+.PHONY: help demo test setup venv lint typecheck ctest pytest native-test lab-test guest-test virtual-test spank \
+  bench-submit deb rpm clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
@@ -11,7 +14,9 @@ help:  ## What can be made
 demo: setup venv  ## A virtual node with three memory tiers runs five jobs: plan beside reality
 	lab/lab demo
 
-test: setup venv lint typecheck ctest pytest guest-test  ## Every check and every test (about 20 minutes)
+test: setup venv lint typecheck ctest spank  ## Every check and every test (about 20 minutes)
+	@$(MAKE) --no-print-directory -j2 pytest virtual-test
+	@$(MAKE) --no-print-directory native-test
 
 setup:  ## The Debian packages that the lab and the tests need (asks apt only for what is missing)
 	@lab/setup
@@ -36,11 +41,21 @@ ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sani
 	$(MAKE) -C csrc/spank test
 	$(MAKE) -C csrc/tierclock test
 
-pytest: venv spank  ## Every test that runs on this machine, Slurm's included
-	$(BIN)/pytest tests --ignore tests/guest
+pytest: venv spank  ## Every test that needs neither a Slurm nor a virtual node
+	$(BIN)/pytest tests --ignore tests/native --ignore tests/lab --ignore tests/guest
+
+native-test: venv spank  ## Every test on a Slurm on this machine: alone, for some are about time
+	$(BIN)/pytest tests/native
+
+lab-test: venv spank  ## The lab's own tests, with virtual nodes
+	$(BIN)/pytest tests/lab
 
 guest-test: venv spank  ## Every test that needs memory tiers, inside a virtual node
 	lab/lab test tests/guest
+
+virtual-test:  ## lab-test, then guest-test
+	@$(MAKE) --no-print-directory lab-test 2>&1 | sed -u 's/^/virtual| /'
+	@$(MAKE) --no-print-directory guest-test 2>&1 | sed -u 's/^/virtual| /'
 
 spank:  ## The SPANK plugin against the installed Slurm headers
 	@$(MAKE) -s -C csrc/spank
