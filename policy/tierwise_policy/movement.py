@@ -1,0 +1,211 @@
+"""Which pages move next, where to, and why (chapter 8; ALGORITHMS, Movement).
+
+Each job's memory is ranked by heat and fills its quotas of the tiers, hottest first and fastest first. What is not
+where this puts it moves: promotions by the latency that they save against what a move costs, room made before they
+come, all within a limit of bytes each way. Two things keep a page from bouncing: it must be hotter by STAYS to take
+another's place, and what has just arrived stays (recent).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise_policy.heat import Ranges, hottest, sizes
+from tierwise_policy.quotas import Bytes, Holding, Level, Quotas, quotas
+from tierwise_policy.recent import Recent
+from tierwise_policy.replacement import share
+
+STAYS = 0.25
+"""A range on the fastest tier counts as hotter by this part of the job's mean hot range, and takes its place only
+from one that is colder by more: heat is an estimate."""
+SEEN_PER_SECOND = 200
+"""Accesses a second that a page with heat 1 has at least: DAMON samples each 5 ms and sees one access a sample."""
+HORIZON = 60.0
+"""Seconds for which heat is believed to last at most: as long as it has lasted, and no longer than this."""
+PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Move:
+    """Move at most `size` bytes in [start, end) of process `pid` from one tier to another (numbers, 0: the fastest).
+
+    Process 0: any pages of the job, whose heat nobody knows.
+    """
+
+    job_id: int
+    pid: int
+    start: int
+    end: int
+    source: int
+    target: int
+    size: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Pace:
+    """`limit`: bytes to move now at most, each way; `rate`: bytes per second at which moves really go here."""
+
+    limit: int
+    rate: int
+
+
+def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent, pace: Pace) -> tuple[Move, ...]:
+    """The next moves, in the order in which they are to be made: what makes room comes before what needs it.
+
+    `holdings` have ranges that were cut by `recent`. The moves free what they need: carried out in order, no tier
+    falls below its margin for a promotion, except to repair a pinned part.
+    """
+    worth = {each.job_id: pays(each.ranges, levels, pace) for each in holdings}
+    stuck = {
+        each.job_id: np.where(recent.stuck(each.ranges, len(levels)), each.located, np.int64(0)) for each in holdings
+    }
+    quota = quotas(holdings, levels, worth, stuck)
+    wanted = [_wanted(each, quota, worth[each.job_id], stuck[each.job_id]) for each in holdings]
+    limits = _limits(holdings, wanted, quota, pace.limit)
+    ups: list[Move] = []
+    downs: list[Move] = []
+    for each, target in zip(holdings, wanted, strict=True):
+        up, down = _reasons(each, quota)
+        ups += _within(_moves(each, target, 1, up), limits[each.job_id])
+        downs += _within(_moves(each, target, -1, down), limits[each.job_id])
+    repairs = [move for move in ups if move.job_id in quota.broken]
+    others = [move for move in ups if move.job_id not in quota.broken]
+    return tuple(_ordered([*repairs, *others], downs, levels, len(repairs)))
+
+
+def pays(ranges: Ranges, levels: Sequence[Level], pace: Pace) -> npt.NDArray[np.bool_]:
+    """Which ranges save more by being on the fastest tier, for as long as they have been hot, than their move and
+    that of what makes room for them cost."""
+    saved_ns = levels[-1].latency_ns - levels[0].latency_ns
+    accesses = ranges["heat"].astype(np.float64) * SEEN_PER_SECOND * np.clip(ranges["age"], 1.0, HORIZON)
+    cost_ns = 2 * PAGE * 1e9 / max(pace.rate, 1)
+    worth: npt.NDArray[np.bool_] = accesses * saved_ns > cost_ns
+    return worth
+
+
+def _wanted(holding: Holding, quota: Quotas, worth: npt.NDArray[np.bool_], stuck: Bytes) -> Bytes:
+    """Bytes of each range on each tier once the job's memory fills its quotas, hottest first; `stuck` bytes stay."""
+    located, tiers = holding.located, holding.located.shape[1]
+    left = quota.wanted[holding.job_id].copy()
+    if (left == holding.found).all() and not holding.trusted:
+        return located
+    left -= stuck.sum(axis=0)
+    for tier in range(tiers - 1):  # what has just arrived beyond a quota takes the place of others, one tier down
+        left[tier + 1] += min(int(left[tier]), 0)
+        left[tier] = max(int(left[tier]), 0)
+    movable = (located - stuck).sum(axis=1)
+    order = np.argsort(-_rank(holding, worth), kind="stable")
+    ends = np.cumsum(movable[order])
+    bounds = np.concatenate([[0], np.cumsum(left)])
+    bounds[-1] = max(int(ends[-1]) if len(ends) else 0, int(bounds[-1]))
+    filled = stuck.copy()
+    for tier in range(tiers):
+        low, high = bounds[tier], bounds[tier + 1]
+        filled[order, tier] += np.clip(ends, low, high) - np.clip(ends - movable[order], low, high)
+    return filled
+
+
+def _rank(holding: Holding, worth: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Heat in units of the job's mean hot range, and STAYS for standing on a fast tier already."""
+    total = np.maximum(holding.located.sum(axis=1), 1)
+    tiers = holding.located.shape[1]
+    height = np.arange(tiers - 1, -1, -1) / max(tiers - 1, 1)
+    standing: npt.NDArray[np.float64] = STAYS * (holding.located @ height) / total
+    part = hottest(holding.ranges)
+    if not holding.trusted or not len(part):
+        return standing
+    mean = float(np.average(part["heat"], weights=sizes(part)))
+    heat = np.where(worth, np.minimum(holding.ranges["heat"] / mean, 1.0), 0.0)
+    rank: npt.NDArray[np.float64] = heat + standing
+    return rank
+
+
+def _moves(holding: Holding, wanted: Bytes, way: int, why: str) -> Iterator[Move]:
+    """The moves of one job in one direction (1: promotions, hottest first; -1: demotions, coldest first)."""
+    change = wanted - holding.located
+    rows = np.flatnonzero((np.abs(change) >= PAGE).any(axis=1))
+    heat = holding.ranges["heat"][rows]
+    for row in rows[np.argsort(-heat * way, kind="stable")]:
+        over = change[row].copy()
+        for target in range(len(over)) if way > 0 else range(len(over) - 1, -1, -1):
+            sources = range(len(over) - 1, target, -1) if way > 0 else range(target)
+            for source in sources:
+                size = int(min(-over[source], over[target])) // PAGE * PAGE
+                if size > 0:
+                    over[source] += size
+                    over[target] -= size
+                    spot = holding.ranges[row]
+                    yield Move(
+                        holding.job_id,
+                        int(spot["pid"]),
+                        int(spot["start"]),
+                        int(spot["end"]),
+                        source,
+                        target,
+                        size,
+                        why,
+                    )
+
+
+def _reasons(holding: Holding, quota: Quotas) -> tuple[str, str]:
+    """Why this job's pages go up, and why down."""
+    shifted = bool((quota.wanted[holding.job_id] != holding.found).any())
+    by_plan = holding.plan is not None and shifted
+    up = "pin repaired" if holding.job_id in quota.broken else "plan" if by_plan else "hot"
+    down = "suspended" if holding.suspended else "plan" if by_plan else "cold" if holding.trusted else "room"
+    return up, down
+
+
+def _limits(holdings: Sequence[Holding], wanted: Sequence[Bytes], quota: Quotas, limit: int) -> Mapping[int, int]:
+    """Each job's part of the limit: repairs of pinned parts first, the rest in proportion to what there is to move."""
+    work = {
+        each.job_id: int(np.clip(target - each.located, 0, None).sum())
+        for each, target in zip(holdings, wanted, strict=True)
+    }
+    first = share(limit, {job_id: size for job_id, size in work.items() if job_id in quota.broken})
+    rest = share(limit - sum(first.values()), {job: size for job, size in work.items() if job not in quota.broken})
+    return {**first, **rest}
+
+
+def _within(moves: Iterator[Move], limit: int) -> list[Move]:
+    """The first moves that fit into a limit, the last of them cut."""
+    chosen: list[Move] = []
+    for move in moves:
+        size = min(move.size, limit) // PAGE * PAGE
+        if size <= 0:
+            break
+        chosen.append(_cut(move, size))
+        limit -= size
+    return chosen
+
+
+def _cut(move: Move, size: int) -> Move:
+    return Move(move.job_id, move.pid, move.start, move.end, move.source, move.target, size, move.why)
+
+
+def _ordered(ups: Sequence[Move], downs: Sequence[Move], levels: Sequence[Level], repairs: int) -> Iterator[Move]:
+    """Promotions where there is room, and before each one that finds none, demotions that make it."""
+    room = [level.free - level.margin for level in levels]
+    waiting = list(downs[::-1])
+    for number, move in enumerate(ups):
+        reserve = levels[move.target].margin if number < repairs else 0
+        while room[move.target] + reserve < move.size and waiting:
+            yield from _demote(waiting.pop(), room)
+        size = min(move.size, max(room[move.target] + reserve, 0)) // PAGE * PAGE
+        if size:
+            room[move.target] -= size
+            room[move.source] += size
+            yield _cut(move, size)
+    while waiting:
+        yield from _demote(waiting.pop(), room)
+
+
+def _demote(move: Move, room: list[int]) -> Iterator[Move]:
+    size = min(move.size, max(room[move.target], 0)) // PAGE * PAGE
+    if size:
+        room[move.target] -= size
+        room[move.source] += size
+        yield _cut(move, size)

@@ -1,0 +1,283 @@
+"""Movement's invariants (ALGORITHMS 7, 8 and Movement), on simulated tiers that carry the moves out."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tierwise.plans import Part, Plan
+from tierwise.units import GIB, MIB
+from tierwise_policy.heat import RANGE
+from tierwise_policy.movement import PAGE, Move, Pace, decide
+from tierwise_policy.quotas import Holding, Level, pinned_bytes
+from tierwise_policy.recent import LANDED, SETTLED, Recent
+
+NAMES, LATENCIES = ("dram", "pmem", "cxl"), (80, 140, 300)
+FAST = Pace(1 << 40, 2 * GIB)
+AREA = 8 * MIB
+MARGIN = 2 * MIB
+
+
+class Machine:
+    """Tiers and jobs in areas of AREA bytes; carries moves out as the kernel would and keeps the books."""
+
+    def __init__(self, free: tuple[int, int, int], margin: int = MARGIN) -> None:
+        self.free, self.margin = list(free), margin
+        self.jobs: dict[int, Holding] = {}
+        self.recent, self.now = Recent(), 0.0
+        self.moved: list[Move] = []
+
+    def add(self, job_id: int, heats: list[float], where: list[int], plan: Plan | None = None, **more: bool) -> None:
+        """A job with one area for each heat, on the tier in `where`."""
+        ranges = np.zeros(len(heats), RANGE)
+        ranges["pid"], ranges["heat"], ranges["age"] = job_id, heats, 10
+        ranges["start"] = np.arange(len(heats)) * AREA
+        ranges["end"] = ranges["start"] + AREA
+        located = np.zeros((len(heats), 3), np.int64)
+        located[np.arange(len(heats)), where] = AREA
+        self.jobs[job_id] = Holding(job_id, plan, ranges, located, **{"trusted": True, **more})
+
+    def heat(self, job_id: int, heats: list[float]) -> None:
+        """The job uses other areas from now on."""
+        self.jobs[job_id].ranges["heat"] = heats
+
+    @property
+    def levels(self) -> list[Level]:
+        return [Level(*row, self.margin) for row in zip(NAMES, LATENCIES, self.free, strict=True)]
+
+    def beat(self, pace: Pace = FAST, seconds: float = 1.0) -> list[Move]:
+        """One decision, carried out."""
+        self.now += seconds
+        self.recent = self.recent.add(self.now, np.empty(0, LANDED))
+        cut = [self._cut(each) for each in self.jobs.values()]
+        moves = list(decide(cut, self.levels, self.recent, pace))
+        for move in moves:
+            self._carry_out(move)
+        self.moved += moves
+        return moves
+
+    def on(self, job_id: int, tier: int) -> int:
+        """Bytes of a job on a tier."""
+        return int(self.jobs[job_id].located[:, tier].sum())
+
+    def hot_on(self, job_id: int, tier: int) -> int:
+        """Bytes of a job's hot areas on a tier."""
+        each = self.jobs[job_id]
+        return int(each.located[each.ranges["heat"] > 0.5, tier].sum())
+
+    def _cut(self, each: Holding) -> Holding:
+        pieces = self.recent.cut(each.ranges)
+        area = (pieces["start"] // AREA).astype(int)
+        part = (pieces["end"] - pieces["start"]) / AREA
+        located = (each.located[area] * part[:, None]).astype(np.int64)
+        return Holding(each.job_id, each.plan, pieces, located, each.trusted, each.suspended)
+
+    def _carry_out(self, move: Move) -> None:
+        each = self.jobs[move.job_id]
+        area = move.start // AREA
+        size = min(move.size, int(each.located[area, move.source]), self.free[move.target])
+        each.located[area, move.source] -= size
+        each.located[area, move.target] += size
+        self.free[move.source] += size
+        self.free[move.target] -= size
+        landed = np.array([(move.pid, move.start, move.end, move.target, self.now)], LANDED)
+        self.recent = self.recent.add(self.now, landed)
+
+
+def lat(size: int, pinned: int = 0) -> Plan:
+    return Plan((Part("LAT", size, {"dram": size}, pinned=pinned),))
+
+
+def mixed(fast: int, slow: int, pinned: int = 0) -> Plan:
+    return Plan((Part("LAT", fast, {"dram": fast}, pinned=pinned), Part("CAP", slow, {"cxl": slow})))
+
+
+def test_the_hot_set_of_a_mixed_plan_ends_in_dram_and_stays_there():
+    machine = Machine((GIB, GIB, GIB))
+    machine.add(1, [0.0] * 5 + [0.9] * 5, [0] * 5 + [2] * 5, mixed(5 * AREA, 5 * AREA))
+    machine.beat()
+    assert machine.hot_on(1, 0) == 5 * AREA == machine.on(1, 0)
+    assert machine.on(1, 2) == 5 * AREA
+    assert machine.beat() == []
+
+
+def test_a_jump_of_the_hot_set_is_followed_within_the_limit():
+    machine = Machine((8 * MIB, GIB, GIB))
+    machine.add(1, [0.9] * 10 + [0.0] * 30, [0] * 10 + [2] * 30, mixed(10 * AREA, 30 * AREA))
+    assert machine.beat() == []
+    machine.now += SETTLED
+    machine.heat(1, [0.0] * 30 + [0.9] * 10)
+    beats = 0
+    while machine.hot_on(1, 0) < 0.95 * 10 * AREA:
+        assert sum(move.size for move in machine.beat(Pace(10 * MIB, GIB)) if move.target == 0) <= 10 * MIB
+        beats += 1
+    assert beats <= 2 * 10 * AREA / (10 * MIB)
+    assert machine.on(1, 0) - machine.hot_on(1, 0) <= AREA
+
+
+def test_without_a_plan_the_hot_set_is_predicted_and_shares_what_is_free():
+    machine = Machine((6 * AREA + MARGIN, GIB, GIB))
+    machine.add(1, [0.9] * 4 + [0.0] * 8, [2] * 12)
+    machine.add(2, [0.9] * 8 + [0.0] * 16, [2] * 24)
+    machine.beat()
+    assert (machine.on(1, 0), machine.on(2, 0)) == (2 * AREA, 4 * AREA)
+    assert machine.hot_on(1, 0) == 2 * AREA
+    assert machine.free[0] == MARGIN
+    assert machine.beat() == []
+
+
+def test_cold_memory_leaves_dram_when_others_want_it_and_only_then():
+    machine = Machine((MARGIN, GIB, GIB))
+    machine.add(1, [0.9] + [0.0] * 9, [0] * 10)
+    assert machine.beat() == []
+    machine.add(2, [0.9] * 5 + [0.0] * 15, [2] * 20)
+    machine.beat()
+    assert machine.hot_on(2, 0) == 5 * AREA
+    assert machine.hot_on(1, 0) == AREA
+    assert machine.free[0] >= MARGIN
+
+
+def test_a_job_that_uses_all_of_its_memory_alike_is_not_predicted():
+    machine = Machine((GIB, GIB, GIB))
+    machine.add(1, [0.9] * 10, [2] * 10)
+    assert machine.beat() == []
+
+
+def test_nothing_is_promoted_on_heat_that_is_not_trusted():
+    machine = Machine((GIB, GIB, GIB))
+    machine.add(1, [0.9] * 3 + [0.0] * 7, [2] * 10, trusted=False)
+    assert machine.beat() == []
+
+
+def test_a_suspended_job_gives_way_first():
+    machine = Machine((0, GIB, GIB))
+    machine.add(1, [0.9] * 2 + [0.0] * 8, [0] * 10)
+    machine.add(2, [0.9] * 2 + [0.0] * 8, [0] * 10, suspended=True)
+    machine.beat()
+    assert machine.on(1, 0) == 10 * AREA
+    assert machine.on(2, 0) == 10 * AREA - MARGIN
+
+
+def test_the_margin_is_kept_by_cap_before_bw_before_lat():
+    machine = Machine((0, GIB, GIB), margin=2 * AREA)
+    machine.add(1, [0.0] * 4, [0] * 4, lat(4 * AREA))
+    machine.add(2, [0.0] * 4, [0] * 4, Plan((Part("BW", 4 * AREA, {"dram": 4 * AREA}),)))
+    machine.add(3, [0.0] * 1, [0] * 1, Plan((Part("CAP", AREA, {"dram": AREA}),)))
+    machine.beat()
+    assert [machine.on(job, 0) for job in (1, 2, 3)] == [4 * AREA, 3 * AREA, 0]
+
+
+def test_idle_lat_gives_way_before_bw_in_use():
+    machine = Machine((0, GIB, GIB), margin=AREA)
+    machine.add(1, [0.0] * 4, [0] * 4, lat(4 * AREA, pinned=2 * AREA))
+    machine.add(2, [0.9] * 4, [0] * 4, Plan((Part("BW", 4 * AREA, {"dram": 4 * AREA}),)))
+    machine.beat()
+    assert [machine.on(job, 0) for job in (1, 2)] == [3 * AREA, 4 * AREA]
+
+
+def test_a_broken_pin_is_repaired_first_and_may_use_the_margin():
+    machine = Machine((MARGIN, GIB, GIB))
+    machine.add(1, [0.5] * 4, [0, 0, 2, 2], lat(4 * AREA, pinned=4 * AREA))
+    machine.add(2, [0.1] * 8, [0] * 8)
+    moves = machine.beat()
+    assert machine.on(1, 0) == 4 * AREA
+    assert {move.why for move in moves if move.job_id == 1} == {"pin repaired"}
+
+
+def test_memory_that_nobody_tracks_is_moved_by_its_plan():
+    machine = Machine((GIB, GIB, GIB))
+    machine.add(1, [0.0] * 4, [0] * 4, Plan((Part("CAP", 4 * AREA, {"cxl": 4 * AREA}),)), trusted=False)
+    machine.beat()
+    assert machine.on(1, 2) == 4 * AREA
+
+
+# --- properties -----------------------------------------------------------------------------------------------------
+
+HEATS = st.sampled_from([0.0, 0.01, 0.2, 0.5, 0.9, 1.0])
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Machine:
+    free = st.integers(0, 20).map(lambda areas: areas * AREA // 2)
+    machine = Machine((draw(free), draw(free), draw(free)), draw(st.sampled_from([0, MARGIN, 3 * AREA])))
+    for job_id in range(1, draw(st.integers(1, 4)) + 1):
+        areas = draw(st.lists(st.tuples(HEATS, st.integers(0, 2)), min_size=1, max_size=12))
+        size = len(areas) * AREA
+        fast = draw(st.integers(0, size // AREA)) * AREA
+        plan = draw(
+            st.sampled_from(
+                [
+                    None,
+                    lat(size, pinned=fast),
+                    mixed(fast, size - fast, pinned=fast // 2),
+                    Plan((Part("CAP", size, {"cxl": size}),)),
+                    Plan((Part("BW", size, {"dram": size // 2, "pmem": size // 4, "cxl": size - size * 3 // 4}),)),
+                    Plan((Part("LAT", size * 2, {"dram": fast, "pmem": size * 2 - fast}),)),
+                ]
+            )
+        )
+        flags = {"trusted": draw(st.booleans()), "suspended": draw(st.booleans())}
+        machine.add(job_id, [heat for heat, _ in areas], [tier for _, tier in areas], plan, **flags)
+    return machine
+
+
+@given(machines(), st.sampled_from([AREA, 4 * AREA, 1 << 40]))
+@settings(max_examples=150, deadline=None)
+def test_moves_are_whole_pages_that_are_there_and_keep_to_the_limit(machine, limit):
+    jobs = {job_id: each.located.copy() for job_id, each in machine.jobs.items()}
+    moves = machine.beat(Pace(limit, GIB))
+    for direction in (1, -1):
+        assert sum(move.size for move in moves if (move.source - move.target) * direction > 0) <= limit
+    for move in moves:
+        assert move.size > 0
+        assert move.size % PAGE == 0
+        assert move.source != move.target
+        jobs[move.job_id][move.start // AREA, move.source] -= move.size
+        jobs[move.job_id][move.start // AREA, move.target] += move.size
+    assert all((located >= 0).all() for located in jobs.values())
+    assert min(machine.free) >= 0
+
+
+@given(machines())
+@settings(max_examples=150, deadline=None)
+def test_a_pinned_part_is_never_a_victim(machine):
+    before = {job_id: min(machine.on(job_id, 0), pinned_bytes(each)) for job_id, each in machine.jobs.items()}
+    for _ in range(3):
+        machine.beat()
+        for job_id, size in before.items():
+            assert machine.on(job_id, 0) >= size
+
+
+@given(machines(), st.sampled_from([AREA, 1 << 40]))
+@settings(max_examples=150, deadline=None)
+def test_it_comes_to_rest_while_heat_stays_and_no_page_moves_twice(machine, limit):
+    left = {job_id: [] for job_id in machine.jobs}
+    for _ in range(int(SETTLED) - 1):
+        for move in machine.beat(Pace(limit, GIB)):
+            earlier = [(start, end) for start, end, target in left[move.job_id] if target == move.source]
+            assert not any(start < move.end and move.start < end for start, end in earlier)
+            left[move.job_id].append((move.start, move.end, move.target))
+    for _ in range(10):
+        machine.beat(seconds=SETTLED + 1)
+    assert machine.beat(seconds=SETTLED + 1) == []
+
+
+@given(machines())
+@settings(max_examples=150, deadline=None)
+def test_no_promotion_takes_a_margin_but_to_repair_a_pin(machine):
+    before = list(machine.free)
+    moves = machine.beat()
+    for tier, free in enumerate(machine.free):
+        arrivals = [move for move in moves if move.target == tier]
+        if arrivals and all(move.why != "pin repaired" for move in arrivals):
+            assert free >= min(before[tier], machine.margin)
+
+
+@pytest.mark.parametrize("seconds", [1.0, SETTLED / 2])
+def test_what_has_just_arrived_stays(seconds):
+    machine = Machine((5 * AREA + MARGIN, GIB, GIB))
+    machine.add(1, [0.9] * 4 + [0.0] * 8, [2] * 12)
+    machine.beat()
+    machine.heat(1, [0.0] * 8 + [0.9] * 4)
+    machine.beat(seconds=seconds)
+    assert {move.start // AREA for move in machine.moved if move.target != 0} == set()
