@@ -5,10 +5,12 @@ from collections.abc import Iterable
 
 import tierwise
 from tierwise.messages import Health, JobReport, NodeSample
+from tierwise.slurm import open_client
 from tierwise_decision.cluster import Cluster, check_tiers
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database.engine import open_engine
 from tierwise_decision.database.store import Store
+from tierwise_decision.history import History
 from tierwise_decision.jobs import Jobs
 from tierwise_decision.metrics import Metrics
 from tierwise_decision.plans import Plans
@@ -34,6 +36,8 @@ class Core:
         self.requests = Requests(self.store)
         self.plans = Plans(settings, self.requests, self.store)
         self.jobs = Jobs(self.cluster, self.requests, self.plans, self.store)
+        self.slurm = open_client(config)
+        self.history = History(self.slurm, self.store, self.complain)
         self.submit = Submit(settings, self.cluster, self.requests)
         self.problems: list[str] = []
         """What was wrong at the start and stays so."""
@@ -57,6 +61,7 @@ class Core:
         """A job has ended on a node. Raises SpoolError when nothing can keep the report: send it again later."""
         kept = await self.store.keep(report)
         self.jobs.reported(report)
+        self.history.reported(report)
         self.metrics.reports.labels(kept).inc()
         for name in ("asked", "landed", "refused", "bounced"):
             self.metrics.moves.labels(name).inc(max(getattr(report.moves, name), 0))

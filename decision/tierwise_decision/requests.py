@@ -31,6 +31,7 @@ class Requested(msgspec.Struct, frozen=True, kw_only=True):
     gres: str
     notice: str
     claimed: int | None = None
+    retry: int = 0
 
 
 def new_token() -> str:

@@ -154,6 +154,25 @@ class NodeView(msgspec.Struct, frozen=True):
     state: Literal["up", "silent"]
 
 
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a job that has ended, as Slurm saw it: `state` is Slurm's word, `cause` what we make of it
+    (tierwise_policy.failures), `memory` bytes per node asked, `time_limit` seconds, 0 for none. `action` is what we did
+    about it, in people's words."""
+
+    restart: Count
+    state: Words
+    cause: Words
+    exit_code: Count
+    exit_signal: Count
+    memory: Count
+    peak: Count
+    time_limit: Count
+    started: Count
+    ended: Count
+    nodes: Words = ""
+    action: Words = ""
+
+
 class JobView(msgspec.Struct, frozen=True):
     """A job as the service knows it (`GET /v1/jobs`, `/v1/jobs/ID`): its submission and what each node says."""
 
@@ -165,6 +184,8 @@ class JobView(msgspec.Struct, frozen=True):
     samples: dict[NodeName, JobSample] = {}
     reports: tuple[JobReport, ...] = ()
     notices: ShortTuple = ()
+    attempts: Annotated[tuple[Attempt, ...], Meta(max_length=64)] = ()
+    """The runs that Slurm has told of, oldest first."""
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 from sqlalchemy.sql import Executable
 
 from tierwise.messages import JobReport, JobSample, NodeSample, PlanAnswer
-from tierwise_decision.database.models import Job, Node, NodePlan, Report, Request
+from tierwise_decision.database.models import EndedJob, Job, Node, NodePlan, Report, Request
 from tierwise_decision.database.statements import CLAIM, FORGET, NO_TIERS, TIER, upsert
+from tierwise_decision.database.telemetry import TelemetryRows
 
 Row = dict[str, Any]
 MAX_ROWS = 100_000
@@ -26,11 +27,15 @@ class Batch:
         self.plans: list[Row] = []
         self.nodes: dict[str, NodeSample] = {}
         self.reports: list[JobReport] = []
+        self.ended_jobs: list[Row] = []
+        self.telemetry = TelemetryRows()
         self.forget_before = 0
         """Requests older than this time that nobody has claimed are deleted."""
 
     def __len__(self) -> int:
-        return sum(len(rows) for rows in self._lists()) + len(self.nodes) + bool(self.forget_before)
+        return (
+            sum(len(rows) for rows in self._lists()) + len(self.nodes) + len(self.telemetry) + bool(self.forget_before)
+        )
 
     def claim(self, token: str, time: int) -> None:
         """An agent has asked for a plan with this token."""
@@ -61,6 +66,7 @@ class Batch:
             ours.extend(theirs)
             del ours[:-MAX_ROWS]
         self.nodes |= newer.nodes
+        self.telemetry = self.telemetry.before(newer.telemetry, MAX_ROWS)
         self.forget_before = max(self.forget_before, newer.forget_before)
         return self
 
@@ -75,6 +81,10 @@ class Batch:
             single = Batch()
             single.nodes[name] = sample
             yield single
+        for rows in self.telemetry.singly():
+            single = Batch()
+            single.telemetry = rows
+            yield single
 
     def write(self, connection: Connection, now: int) -> None:
         """Everything, in the caller's transaction. Raises what SQLAlchemy raises."""
@@ -85,16 +95,18 @@ class Batch:
         _many(connection, upsert(dialect, Job), self.jobs + ends)
         _many(connection, upsert(dialect, NodePlan), self.plans)
         _many(connection, upsert(dialect, Report), [_report(report) for report in self.reports])
+        _many(connection, upsert(dialect, EndedJob), self.ended_jobs)
         nodes = self.nodes.values()
         told = [{"name": node.node, "version": node.version, "changed": now} for node in nodes]
         _many(connection, upsert(dialect, Node), told)
         _many(connection, NO_TIERS, [{"of_node": node.node} for node in nodes])
         _many(connection, TIER, [tier for node in nodes for tier in _tiers(node)])
+        self.telemetry.write(connection)
         if self.forget_before:
             connection.execute(FORGET, {"before": self.forget_before})
 
     def _lists(self) -> tuple[list[Any], ...]:
-        return (self.requests, self.claims, self.jobs, self.plans, self.reports)
+        return (self.requests, self.claims, self.jobs, self.plans, self.reports, self.ended_jobs)
 
 
 def _many(connection: Connection, statement: Executable, rows: list[Row]) -> None:

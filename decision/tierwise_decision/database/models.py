@@ -65,6 +65,8 @@ class Request(Base):
     gres: Mapped[str]
     notice: Mapped[str]
     claimed: Mapped[int | None]
+    retry: Mapped[int]
+    """How often the job may be requeued with a larger request (--tier-retry)."""
 
 
 class Job(Base):
@@ -106,3 +108,47 @@ class Report(Base):
     uid: Mapped[int]
     ended: Mapped[int]
     report: Mapped[str]
+
+
+class EndedJob(Base):
+    """One run of a job that has ended, as Slurm and the agents tell it: what is learned from (history.py).
+
+    `key_…` are its signature's keys. `pending`: its next attempt's request is still to be told to Slurm.
+    """
+
+    __tablename__ = "ended_jobs"
+    __table_args__ = (
+        Index("ix_ended_jobs_key_exact_ended", "key_exact", "ended"),
+        Index("ix_ended_jobs_key_script_ended", "key_script", "ended"),
+        Index("ix_ended_jobs_key_name_ended", "key_name", "ended"),
+        Index("ix_ended_jobs_ended", "ended"),
+        Index("ix_ended_jobs_pending_ended", "pending", "ended"),
+    )
+    job_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    started: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    restart: Mapped[int]
+    uid: Mapped[int]
+    key_exact: Mapped[str] = mapped_column(String(16))
+    key_script: Mapped[str] = mapped_column(String(16))
+    key_name: Mapped[str] = mapped_column(String(16))
+    token: Mapped[str] = mapped_column(String(16))
+    array: Mapped[bool]
+    state: Mapped[str] = mapped_column(String(32))
+    cause: Mapped[str] = mapped_column(String(16))
+    failed: Mapped[bool]
+    exit_code: Mapped[int]
+    exit_signal: Mapped[int]
+    asked_memory: Mapped[int]
+    peak: Mapped[int]
+    seconds: Mapped[float]
+    time_limit: Mapped[int]
+    input_bytes: Mapped[int]
+    nodes: Mapped[int]
+    node_list: Mapped[str]
+    partition: Mapped[str]
+    job_name: Mapped[str]
+    ended: Mapped[int]
+    action: Mapped[str]
+    next_memory: Mapped[int]
+    next_seconds: Mapped[int]
+    pending: Mapped[bool]

@@ -1,13 +1,14 @@
 """What is read back. Every query goes by a primary key or an index: history may hold millions of jobs."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, select
 
 from tierwise.messages import JobReport, NodeSample, PlanAnswer, PlanKey
 from tierwise.tiers import Tier
-from tierwise_decision.database.models import Job, Node, NodePlan, NodeTier, Report, Request
+from tierwise_decision.database.models import EndedJob, Job, Node, NodePlan, NodeTier, Report, Request
 
 MAX_REPORTS = 4096
 
@@ -74,6 +75,18 @@ def reports(connection: Connection, job_ids: Sequence[int]) -> list[JobReport]:
     query = select(Report.report).where(Report.job_id.in_(job_ids)).order_by(Report.ended.desc())
     rows = connection.execute(query.limit(MAX_REPORTS))
     return [msgspec.json.decode(row.report, type=JobReport) for row in rows]
+
+
+def ended_runs(connection: Connection, job_id: int) -> list[dict[str, Any]]:
+    """The newest runs of a job that have ended, as rows."""
+    query = select(EndedJob.__table__).where(EndedJob.job_id == job_id).order_by(EndedJob.started.desc()).limit(64)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def unmended_runs(connection: Connection) -> list[dict[str, Any]]:
+    """The newest runs whose next attempt's request is still to be told to Slurm, as rows."""
+    query = select(EndedJob.__table__).where(EndedJob.pending.is_(True)).order_by(EndedJob.ended.desc()).limit(1000)
+    return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def _known(connection: Connection, query: Select[tuple[object, ...]]) -> list[KnownJob]:

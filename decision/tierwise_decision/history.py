@@ -1,0 +1,264 @@
+"""Jobs that have ended: what Slurm says of each run, put together with what the agents saw of it.
+
+A run is told of by EpilogSlurmctld (failures.py), by jobcomp/script, and where there is a slurmdbd by sacct: the same
+run may come by several ways, so it is kept by job and start. It waits a moment for its agents' reports; then it is
+written, and whoever learns from ended jobs hears of it once.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tierwise.errors import TierwiseError, UnavailableError
+from tierwise.messages import Attempt, JobReport
+from tierwise.slurm import Slurm, SlurmJob
+from tierwise_decision.complaints import Complaints
+from tierwise_decision.database import reads
+from tierwise_decision.database.store import Store
+from tierwise_policy.failures import Ending, ending
+from tierwise_policy.signature import Signature, signature
+
+MAX_RECENT = 10_000
+REPORT_WAIT = 10.0
+"""Seconds that an ended job waits for its agents' reports: they come within one, where agents run."""
+SECOND = 1_000_000_000
+_TOKEN = re.compile(r"(?:^|\s)tierwise=([0-9a-f]{16})$")
+MAX_SCRIPT = 16 * 1024
+"""What the hook tells of a script, and so what its signature is made of."""
+
+
+class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a job that has ended. Bytes, seconds and nanoseconds; 0 for what nobody knows.
+
+    `asked_memory` is per node, `peak` the largest that the job held on any node (the agents', else accounting's),
+    `nodes` how many it had. `input_bytes` is what it read, where that is known. `action` is what we did about it.
+    """
+
+    job_id: int
+    started: int
+    restart: int
+    uid: int
+    signature: Signature
+    token: str = ""
+    array: bool = False
+    state: str
+    cause: str
+    failed: bool
+    exit_code: int = 0
+    exit_signal: int = 0
+    asked_memory: int = 0
+    peak: int = 0
+    seconds: float = 0.0
+    time_limit: int = 0
+    input_bytes: int = 0
+    nodes: int = 1
+    node_list: str = ""
+    partition: str = ""
+    job_name: str = ""
+    ended: int = 0
+    action: str = ""
+
+    next_memory: int = 0
+    next_seconds: int = 0
+    pending: bool = False
+    """What the next attempt asks for, 0: as before; and whether that is still to be told to Slurm."""
+
+
+class Mended(msgspec.Struct, frozen=True):
+    """What we did about a run that failed; the fields are those of EndedJob."""
+
+    action: str
+    next_memory: int = 0
+    next_seconds: int = 0
+    pending: bool = False
+
+
+Listener = Callable[[EndedJob], None]
+Row = dict[str, Any]
+
+
+class History:
+    """The runs that have ended. `listen` before the service serves."""
+
+    def __init__(self, slurm: Slurm | None, store: Store, complain: Complaints) -> None:
+        self._slurm = slurm
+        self._store = store
+        self._complain = complain
+        self._listeners: list[Listener] = []
+        self._reports: OrderedDict[tuple[int, int], dict[str, JobReport]] = OrderedDict()
+        self._ended: OrderedDict[tuple[int, int], EndedJob] = OrderedDict()
+        self._arrived = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with each run once, when it is known as well as it ever will be."""
+        self._listeners.append(listener)
+
+    def reported(self, report: JobReport) -> None:
+        """An agent's report of a run has come."""
+        self._reports.setdefault((report.key.job_id, report.key.restart), {})[report.node] = report
+        if len(self._reports) > MAX_RECENT:
+            self._reports.popitem(last=False)
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    async def reports(self, job: SlurmJob, patience: float) -> list[JobReport]:
+        """The agents' reports of a run: of all its nodes, or what has come within `patience` seconds."""
+        key = (job.job_id, job.restarts)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while len(self._reports.get(key, {})) < max(job.nodes, 1):
+                    await self._arrived.wait()
+        return [report for report in self._reports.get(key, {}).values() if report.uid == job.uid]
+
+    def ended(self, job: SlurmJob, mend: Mended | None = None) -> None:
+        """A run has ended, Slurm says; `mend` is what we did about it. What was told first counts. Never waits."""
+        key = (job.job_id, job.started)
+        if not job.started or key in self._ended:
+            return
+        self._keep(self._join(job, "", [], mend))
+        task = asyncio.get_running_loop().create_task(self._settle(job, mend))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def amend(self, job_id: int, started: int, **changes: Any) -> None:
+        """Something about a run has become known, or was done, after all."""
+        if known := self._ended.get((job_id, started)):
+            self._write(self._keep(msgspec.structs.replace(known, **changes)))
+
+    async def attempts(self, job_id: int, uid: int | None = None) -> list[EndedJob]:
+        """All runs of a job, oldest first; of `uid` alone: job ids come again."""
+        try:
+            rows = await self._store.read(lambda connection: reads.ended_runs(connection, job_id))
+        except UnavailableError:
+            rows = []
+        found = {one.started: one for one in map(from_row, rows)}
+        found |= {one.started: one for one in self._ended.values() if one.job_id == job_id}
+        return [found[started] for started in sorted(found) if uid in (None, found[started].uid)]
+
+    async def unmended(self) -> list[EndedJob]:
+        """The runs whose larger request is not with Slurm yet: the service ended in between."""
+        return [from_row(row) for row in await self._store.read(reads.unmended_runs)]
+
+    async def _settle(self, job: SlurmJob, mend: Mended | None) -> None:
+        script = await self._script(job)
+        reports = await self.reports(job, REPORT_WAIT)
+        before = self._ended[job.job_id, job.started]  # amended meanwhile, perhaps
+        now = self._join(job, script, reports, mend)
+        now = msgspec.structs.replace(now, action=before.action, pending=before.pending)
+        self._write(self._keep(now))
+        for listener in self._listeners:
+            try:
+                listener(now)
+            except Exception as error:  # one who can't learn from it must not keep others from it
+                self._complain("internal", f"a listener of ended jobs failed: {error!r}", trace=error)
+
+    async def _script(self, job: SlurmJob) -> str:
+        if self._slurm is None or not job.batch:
+            return ""
+        try:
+            text = await asyncio.to_thread(self._slurm.script, job.job_id)
+        except TierwiseError as error:
+            self._complain("slurm", str(error))
+            return ""
+        return text.encode()[:MAX_SCRIPT].decode(errors="ignore")
+
+    def _join(self, job: SlurmJob, script: str, reports: Sequence[JobReport], mend: Mended | None) -> EndedJob:
+        how = verdict(job, reports)
+        return EndedJob(
+            job_id=job.job_id,
+            started=job.started,
+            restart=job.restarts,
+            uid=job.uid,
+            signature=signature(
+                job.uid,
+                script=script,
+                job_name=job.name,
+                command=job.command,
+                partition=job.partition,
+                array=bool(job.array_id),
+                image=job.image,
+            ),
+            token=next((report.key.token for report in reports), token_of(job.comment)),
+            array=bool(job.array_id),
+            state=job.state,
+            cause=how.cause,
+            failed=how.failed,
+            exit_code=job.exit_code,
+            exit_signal=job.exit_signal,
+            asked_memory=job.memory,
+            peak=max([report.peak for report in reports], default=job.peak),
+            seconds=max(job.ended - job.started, 0) / SECOND,
+            time_limit=job.time_limit,
+            nodes=job.nodes,
+            node_list=job.node_list,
+            partition=job.partition,
+            job_name=job.name[:256],
+            ended=job.ended,
+            **({} if mend is None else msgspec.structs.asdict(mend)),
+        )
+
+    def _keep(self, one: EndedJob) -> EndedJob:
+        self._ended[one.job_id, one.started] = one
+        if len(self._ended) > MAX_RECENT:
+            self._ended.popitem(last=False)
+        return one
+
+    def _write(self, one: EndedJob) -> None:
+        self._store.pending.ended_jobs.append(to_row(one))
+        self._store.wake()
+
+
+def verdict(job: SlurmJob, reports: Sequence[JobReport]) -> Ending:
+    """How a run ended, by what Slurm and the agents say."""
+    return ending(
+        job.state,
+        job.reason,
+        exit_code=job.exit_code,
+        exit_signal=job.exit_signal,
+        derived_signal=job.derived_signal,
+        oom_kills=sum(report.oom_kills for report in reports),
+    )
+
+
+def token_of(comment: str) -> str:
+    """The token at the end of a comment that our hook wrote (slurm_plugin/tierwise_hook/comment.lua)."""
+    found = _TOKEN.search(comment)
+    return found[1] if found else ""
+
+
+def attempt(one: EndedJob) -> Attempt:
+    """A run as tierctl shows it."""
+    return Attempt(
+        restart=one.restart,
+        state=one.state[:512],
+        cause=one.cause,
+        exit_code=one.exit_code,
+        exit_signal=one.exit_signal,
+        memory=one.asked_memory,
+        peak=one.peak,
+        time_limit=one.time_limit,
+        started=one.started,
+        ended=one.ended,
+        nodes=one.node_list[:512],
+        action=one.action[:512],
+    )
+
+
+def to_row(one: EndedJob) -> Row:
+    """The row of `ended_jobs`: the signature's keys are columns of their own."""
+    row = msgspec.structs.asdict(one)
+    keys = msgspec.structs.asdict(row.pop("signature"))
+    return row | {f"key_{name}": key for name, key in keys.items()}
+
+
+def from_row(row: Mapping[str, Any]) -> EndedJob:
+    """The way back."""
+    own = {name: value for name, value in row.items() if not name.startswith("key_")}
+    keys = {name.removeprefix("key_"): value for name, value in row.items() if name.startswith("key_")}
+    return EndedJob(signature=Signature(**keys), **own)

@@ -1,0 +1,1 @@
+"""The Slurm client: what tierwise.slurm.Slurm promises, by Slurm's own commands, one adapter for each release."""
