@@ -156,23 +156,50 @@ def _make_room(
     broken: Mapping[int, int],
     stuck: Mapping[int, Bytes],
 ) -> None:
-    """Push the coldest bytes of a short tier to the next slower ones with room (replacement), until it is not short."""
+    """Free what a tier is short of: by memory without a plan, then by what plans have not brought there yet, then by
+    what they have there. A plan takes nothing from another plan here, so two that wait for room don't take turns."""
+    unplanned = [each for each in holdings if each.plan is None]
+    planned = [each for each in holdings if each.plan is not None and each.job_id not in broken]
+    _push_down(tier, unplanned, holdings, levels, wanted, stuck)
+    short = max(-_room(tier, holdings, levels, wanted), 0)
+    coming = {each.job_id: max(int(wanted[each.job_id][tier]) - int(each.found[tier]), 0) for each in planned}
+    for each in planned:
+        _wait(tier, share(short, coming)[each.job_id], wanted[each.job_id], each.found)
+    _push_down(tier, planned, holdings, levels, wanted, stuck)
+
+
+def _wait(tier: int, size: int, mine: Bytes, found: Bytes) -> None:
+    """`size` bytes that should come to a tier stay on the slower ones where they are, else go to the next."""
+    mine[tier] -= size
+    for slower in range(tier + 1, len(mine)):
+        more = min(size, max(int(found[slower]) - int(mine[slower]), 0))
+        mine[slower] += more
+        size -= more
+    mine[tier + 1] += size
+
+
+def _push_down(
+    tier: int,
+    those: Sequence[Holding],
+    holdings: Sequence[Holding],
+    levels: Sequence[Level],
+    wanted: dict[int, Bytes],
+    stuck: Mapping[int, Bytes],
+) -> None:
+    """The coldest bytes of `those` go to the next slower tiers with room (replacement), until a tier is not short."""
     slower = {lower: max(_room(lower, holdings, levels, wanted), 0) for lower in range(tier + 1, len(levels))}
     needed = min(-_room(tier, holdings, levels, wanted), sum(slower.values()))
-    if needed <= 0:
+    if needed <= 0 or not those:
         return
     scores, sizes, owners = [], [], []
-    for each in holdings:
-        if each.job_id not in broken:
-            score, size = _candidates(each, tier, int(wanted[each.job_id][tier]))
-            scores.append(score)
-            sizes.append(np.minimum(size, each.located[:, tier] - stuck[each.job_id][:, tier]))
-            owners.append(np.full(len(size), each.job_id))
-    if not owners:
-        return
-    taken = victims(needed, np.concatenate(scores), np.concatenate(sizes)).taken
-    for job_id in np.unique(np.concatenate(owners)[taken > 0]):
-        left = int(taken[np.concatenate(owners) == job_id].sum())
+    for each in those:
+        score, size = _candidates(each, tier, int(wanted[each.job_id][tier]))
+        scores.append(score)
+        sizes.append(np.minimum(size, each.located[:, tier] - stuck[each.job_id][:, tier]))
+        owners.append(np.full(len(size), each.job_id))
+    taken, owner = victims(needed, np.concatenate(scores), np.concatenate(sizes)).taken, np.concatenate(owners)
+    for job_id in np.unique(owner[taken > 0]):
+        left = int(taken[owner == job_id].sum())
         wanted[job_id][tier] -= left
         for lower, room in slower.items():
             more = min(left, room)
