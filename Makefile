@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .PHONY: help demo test setup venv lint typecheck ctest pytest native-test lab-test guest-test virtual-test spank \
-  bench-submit deb rpm clean
+  bench-submit bench-sizing deb rpm clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
@@ -34,7 +34,7 @@ lint: venv  ## ruff over everything
 
 typecheck: venv  ## mypy --strict over every room
 	$(BIN)/mypy library/tierwise policy/tierwise_policy decision/tierwise_decision \
-	  nodeagent/tierwise_node cli/tierwise_cli lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py
+	  nodeagent/tierwise_node cli/tierwise_cli lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py bench/sizing
 
 ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sanitizers
 	$(MAKE) -C csrc/pages test
@@ -62,6 +62,10 @@ spank:  ## The SPANK plugin against the installed Slurm headers
 
 bench-submit: setup venv spank  ## What Tierwise costs a submission, in build/bench/submit.json (2 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/submit.py
+
+TRACES ?= $(sort $(wildcard ../shared/data/nfcore/trace_*.csv.gz))
+bench-sizing: venv  ## Estimates of memory on TRACES="FILE …" beside published methods, in build/bench/sizing.json
+	PYTHONPATH=bench OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sizing $(TRACES)
 
 deb: setup venv  ## The Debian package, in build/deb
 	PATH="$(CURDIR)/$(BIN):$$PATH" packaging/deb

@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 decision = [
     "alembic>=1.13,<2",
     "litestar>=2.12,<3",
+    "numpy>=1.26,<3",
     "prometheus-client>=0.20,<1",
     "sqlalchemy>=2.0,<2.2",
     "uvicorn>=0.30,<1",
@@ -40,6 +41,7 @@ dev = [
     "pytest>=8.2,<10",
     "pytest-benchmark>=4,<6",
     "ruff>=0.6,<1",
+    "scikit-learn>=1.4,<2",
 ]
 
 setup(
