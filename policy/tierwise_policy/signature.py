@@ -6,6 +6,7 @@ the same: so it takes only what both sides know, and looks past what changes fro
 
 import hashlib
 import re
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +15,9 @@ _HEX = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b", re.IGNORECASE)
 """Work directories and digests: eight hexadecimal digits or more, with at least one that is a digit."""
 _DIRECTIVE = re.compile(r"^[ \t]*#SBATCH\b.*$", re.MULTILINE)
 _BLANKS = re.compile(r"\s+")
-_LEVELS = ("exact", "same script", "same name")
+Level = Literal["exact", "same script", "same name"]
+"""How near a match is."""
+_LEVELS: tuple[Level, ...] = ("exact", "same script", "same name")
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -29,7 +32,7 @@ class Signature(msgspec.Struct, frozen=True):
     name: str = ""
 
     @property
-    def keys(self) -> tuple[tuple[str, str], ...]:
+    def keys(self) -> tuple[tuple[str, Level], ...]:
         """The keys to look for, nearest first, each with what people call that match."""
         found = zip((self.exact, self.script, self.name), _LEVELS, strict=True)
         return tuple((key, level) for key, level in found if key)

@@ -5,12 +5,12 @@ from collections import OrderedDict
 import msgspec
 
 from tierwise.units import MIB
-from tierwise_policy.signature import Signature
+from tierwise_policy.signature import Level, Signature
 from tierwise_policy.sizing.experience import Experience
 from tierwise_policy.sizing.learner import Learner
 from tierwise_policy.sizing.models import MODELS
 
-MAX_KINDS = 200_000
+MAX_KINDS = 50_000
 """Keys that are remembered; the one that was not used for longest goes first."""
 _SMALLEST_MEMORY = 32 * MIB
 """Below this, what a job uses is its shell and its libraries, and they vary."""
@@ -20,7 +20,11 @@ _MEMORY_PRICE = 3.0
 _TIME_PRICE = 30.0
 """A time limit that is too long costs little (backfill), one that is too short costs the job."""
 _AFTER_FAILURE = 2.0
-_LEVELS = {"exact": "this script", "same script": "the same script elsewhere", "same name": "jobs of this name"}
+_LEVELS: dict[Level, str] = {
+    "exact": "this script",
+    "same script": "the same script elsewhere",
+    "same name": "jobs of this name",
+}
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -46,7 +50,7 @@ class Estimate(msgspec.Struct, frozen=True):
     memory: int
     seconds: float
     runs: int
-    level: str
+    level: Level
     basis: str
     time_basis: str
 
@@ -90,9 +94,14 @@ class Estimator:
         `asked` (bytes, 0: not known) bounds the estimate, unless past runs needed more. None without any history.
         """
         for key, level in signature.keys:
-            if kind := self._kinds.get(key):
-                return _estimate(kind, level, input_bytes, asked)
+            if found := self.look_up(key, level, input_bytes=input_bytes, asked=asked):
+                return found
         return None
+
+    def look_up(self, key: str, level: Level, *, input_bytes: float = 0.0, asked: float = 0.0) -> Estimate | None:
+        """The same from one key alone; `level` says which one it is."""
+        kind = self._kinds.get(key)
+        return _estimate(kind, level, input_bytes, asked) if kind else None
 
 
 def _learn(kind: _Kind, run: Run) -> None:
@@ -109,7 +118,7 @@ def _learn(kind: _Kind, run: Run) -> None:
     kind.seconds_at_least = 0.0
 
 
-def _estimate(kind: _Kind, level: str, input_bytes: float, asked: float) -> Estimate:
+def _estimate(kind: _Kind, level: Level, input_bytes: float, asked: float) -> Estimate:
     memory, basis = _sized(kind.memory, level, input_bytes, asked)
     seconds, time_basis = _sized(kind.time, level, input_bytes, 0.0)
     if kind.memory_at_least > memory:
@@ -119,7 +128,7 @@ def _estimate(kind: _Kind, level: str, input_bytes: float, asked: float) -> Esti
     return Estimate(int(memory), seconds, max(kind.memory.runs, kind.time.runs), level, basis, time_basis)
 
 
-def _sized(learner: Learner, level: str, at: float, asked: float) -> tuple[float, str]:
+def _sized(learner: Learner, level: Level, at: float, asked: float) -> tuple[float, str]:
     if not learner.runs:
         return 0.0, ""
     size, model, margin = learner.size(at, asked)

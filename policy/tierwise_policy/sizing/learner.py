@@ -5,8 +5,6 @@ counted, and a price for each failure. The choice with the least loss so far siz
 its own under-estimates, and shrinks with what it wastes. While a history is short, the experience of all kinds counts.
 """
 
-from collections import deque
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,8 +31,8 @@ class Learner:
         self._experience = experience
         self._price = price
         self._smallest = smallest
-        self._inputs: deque[float] = deque(maxlen=_KEPT)
-        self._values: deque[float] = deque(maxlen=_KEPT)
+        self._inputs: Floats = np.empty(0)
+        self._values: Floats = np.empty(0)
         self._losses = np.zeros((len(MODELS), len(MARGINS)))
         self._worth = 0.0
         self._count = 0.0
@@ -42,7 +40,7 @@ class Learner:
     @property
     def most(self) -> float:
         """The largest value that is remembered."""
-        return max(self._values)
+        return float(self._values.max())
 
     def size(self, at: float, asked: float = 0.0) -> tuple[float, int, float]:
         """What the next job gets, with the number of its model and its margin. Needs at least one run.
@@ -63,8 +61,8 @@ class Learner:
             self._losses = self._losses * _FADING + losses * value * weight
             self._worth = self._worth * _FADING + value * weight
             self._count = self._count * _FADING + 1
-        self._inputs.append(at)
-        self._values.append(value)
+        self._inputs = np.append(self._inputs[1 - _KEPT :], at)
+        self._values = np.append(self._values[1 - _KEPT :], value)
         self.runs += 1
 
     def _scores(self) -> Floats:
@@ -76,6 +74,6 @@ class Learner:
 
     def _choices(self, at: float, asked: float) -> Floats:
         """What every model with every margin says, of shape (models, margins)."""
-        level = levels(np.array(self._inputs), np.array(self._values), at)
+        level = levels(self._inputs, self._values, at)
         sizes = np.maximum(np.outer(level, 1 + MARGINS), self._smallest)
         return np.minimum(sizes, max(asked, self.most, self._smallest)) if asked else sizes
