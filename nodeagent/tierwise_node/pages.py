@@ -55,7 +55,7 @@ def count(pid: int) -> dict[int, int]:
 
 
 def movable(pid: int, most: int) -> tuple[Addresses, Addresses] | None:
-    """Starts and ends of the ranges of a process whose pages may be moved, ascending; None when it has more than `most`.
+    """Starts and ends of a process's ranges that may be moved, ascending; None when it has more than `most`.
 
     Raises ProcessLookupError when it has ended.
     """
