@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-KEPT = {"layer": 6, "chroot": 4, "image": 3, "site": 3}
+KEPT = {"layer": 6, "chroot": 4, "image": 3, "site": 3, "bench": 2}
 """How many of each kind stay; the ones used last. A removed one that a guest still runs on lives until it ends."""
 
 

@@ -63,7 +63,7 @@ def _build(base: Image, sources: list[Path], place: Path) -> None:
         _pip(say, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(copy))
         wheel = next(wheels.glob("*.whl"))
         _pip(say, "install", "--no-deps", *_for_guest(project), str(wheel))
-        _compile(base, project, say)
+        compile_for_guest(base, project, say)
         shutil.copytree(_site(base, requirements(project), say), tree / "site", copy_function=_link)
         shutil.copytree(project, tree / "site", dirs_exist_ok=True)
         _write_commands(tree)
@@ -71,7 +71,7 @@ def _build(base: Image, sources: list[Path], place: Path) -> None:
         for name in AS_THEY_ARE:
             if (copy / name).exists():
                 shutil.move(copy / name, tree / name)
-        _compile(base, tree / "lab", say)
+        compile_for_guest(base, tree / "lab", say)
         _write_image(tree, place / "layer.img", say)
         for done in (copy, tree, wheels, project.parent):
             shutil.rmtree(done)
@@ -96,7 +96,7 @@ def _site(base: Image, needed: list[str], say: Say) -> Path:
 
     def make(place: Path) -> None:
         _pip(say, "install", *_for_guest(place / "site"), *needed)
-        _compile(base, place / "site", say)
+        compile_for_guest(base, place / "site", say)
 
     return cache.entry("site", cache.hash_of([base.folder.name, *_for_guest(Path()), *needed]), make) / "site"
 
@@ -109,7 +109,7 @@ def _pip(say: Say, *arguments: str) -> None:
     follow([sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments], say, timeout=TIMEOUT)
 
 
-def _compile(base: Image, folder: Path, say: Say) -> None:
+def compile_for_guest(base: Image, folder: Path, say: Say) -> None:
     """Write the .pyc files with the guest's own Python, run here: under TCG that would take minutes, on every boot.
 
     `unchecked-hash`: the guest trusts them without a look at the sources.

@@ -1,0 +1,38 @@
+"""The environments that a workflow runs in: which memory it gets, and who manages it (dissertation, section 8.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tierwise_lab.image import SUITE
+
+BALANCING, DEMOTION = "/proc/sys/kernel/numa_balancing", "/sys/kernel/mm/numa/demotion_enabled"
+MGLRU = "/sys/kernel/mm/lru_gen/enabled"
+BACKPORTS = f"{SUITE}-backports"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """`memory` is all of it on DRAM ("dram"), what DRAM is short of on disk ("swap"), or on slower tiers ("tiers").
+    `settings` are what is written to these files of the kernel; `manager` is who moves pages besides it."""
+
+    name: str
+    memory: str
+    settings: dict[str, str] = field(default_factory=dict)
+    manager: str = ""
+    suite: str = SUITE
+
+
+_QUIET = {BALANCING: "0", DEMOTION: "0", MGLRU: "y"}
+_TIERING = {BALANCING: "2", DEMOTION: "1", MGLRU: "y"}
+
+ENVIRONMENTS = {
+    each.name: each
+    for each in (
+        Environment("ideal", "dram", _QUIET),
+        Environment("constrained", "swap", _QUIET),
+        Environment("kernel", "tiers", _TIERING),
+        Environment("tierwise", "tiers", _TIERING, manager="tierwise"),
+        Environment("damon", "tiers", {**_QUIET, DEMOTION: "1"}, manager="damon", suite=BACKPORTS),
+    )
+}

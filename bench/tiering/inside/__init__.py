@@ -1,0 +1,1 @@
+"""The part that runs on the virtual node: environments, jobs, and the programs that are measured."""

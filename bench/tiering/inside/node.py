@@ -1,0 +1,94 @@
+"""One measurement on the virtual node: `python -m tiering.inside.node`, a JSON `Trial` on its input, the outcome on
+its output. The clock runs from the moment that the jobs may work until the last has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tiering.environments import ENVIRONMENTS
+from tiering.inside import cgroups, clock, damon, memory
+from tiering.inside.agent import Agent
+from tiering.inside.cgroups import Job
+
+SYSTEM_CPU = 0
+VMSTAT = ("pswpin", "pswpout", "pgmajfault", "pgfault", "pgpromote_success", "pgmigrate_success")
+DEMOTED = ("pgdemote_kswapd", "pgdemote_direct", "pgdemote_khugepaged", "pgdemote_proactive")
+LIMIT = 1 << 30
+"""The jobs' memory limit, far above what they use."""
+
+
+def measure(trial: dict[str, Any]) -> dict[str, Any]:
+    """Run the trial's jobs at the same time, each on a CPU of its own, and say what the kernel saw.
+
+    `environment` is its name, `jobs` maps each workflow to its directive, `free` are bytes left free on each node.
+    """
+    environment = ENVIRONMENTS[trial["environment"]]
+    for path, value in environment.settings.items():
+        Path(path).write_text(value)
+    free = memory.leave_free({int(node): size for node, size in trial["free"].items()})
+    agent = Agent(SYSTEM_CPU) if environment.manager == "tierwise" else None
+    jobs = []
+    for number, (workflow, directive) in enumerate(trial["jobs"].items(), start=1):
+        job = Job(trial["first_id"] + number, workflow, SYSTEM_CPU + number, LIMIT)
+        job.start(agent.task(job.job_id, directive, trial["memory"][workflow]) if agent else None)
+        jobs.append(job)
+    for job in jobs:
+        job.await_ready()
+    if environment.manager == "damon":
+        damon.start([job.process.pid for job in jobs])
+    outcome = _run(jobs)
+    outcome["free"] = free
+    if agent:
+        outcome["agent"] = {job.workflow: agent.job(job.job_id)["moves"] for job in jobs}
+        for job in jobs:
+            agent.ended(job.job_id)
+        outcome["log"] = agent.stop()
+    if environment.manager == "damon":
+        outcome["damon"] = damon.stop()
+    for job in jobs:
+        job.remove()
+    return outcome
+
+
+def _run(jobs: list[Job]) -> dict[str, Any]:
+    flushers = [
+        subprocess.Popen(["taskset", "-c", str(job.cpu), str(clock.DISK / "flusher")], stdout=subprocess.DEVNULL)
+        for job in jobs
+    ]
+    before = _vmstat()
+    clock.on()
+    for job in jobs:
+        job.go()
+    results = {job.workflow: json.loads(job.done()) | {"cpu": job.cpu, "peak": job.peak()} for job in jobs}
+    clock.off()
+    after = _vmstat()
+    for flusher in flushers:
+        flusher.kill()
+        flusher.wait()
+    return {"jobs": results, "kernel": {name: after[name] - before[name] for name in before}}
+
+
+def _vmstat() -> dict[str, int]:
+    lines = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    found = {name: int(lines[name]) for name in VMSTAT}
+    return found | {"demoted": sum(int(lines.get(name, 0)) for name in DEMOTED)}
+
+
+def main() -> None:
+    """Prepare the node at the first trial, and measure."""
+    os.sched_setaffinity(0, {SYSTEM_CPU})
+    if not clock.DISK.is_mount():
+        clock.DISK.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-o", "ro", "/dev/vdc", clock.DISK], check=True)
+        subprocess.run(["swapon", "/dev/vdd"], check=True)
+        cgroups.prepare()
+    print(json.dumps(measure(json.load(sys.stdin))))
+
+
+if __name__ == "__main__":
+    main()
