@@ -16,6 +16,7 @@ from tierwise.errors import ConfigError
 DEFAULT_PATH = Path("/etc/tierwise/tierwise.toml")
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
+Days = Annotated[float, Meta(gt=0.0, le=36500.0)]
 
 
 class TierConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +48,27 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Memory class to a node feature that its jobs softly prefer (`LAT = "fastmem"`)."""
     unclaimed_hours: Seconds = 24.0
     """After this many hours a token that no agent claimed is forgotten."""
+    measurement_days: Days = 2.0
+    """How long measurements of nodes are kept as they came; then by the hour."""
+    history_days: Days = 90.0
+    """How long the hourly ones are kept, and events of nodes, and what completed runs met."""
+    weights: tuple[str, ...] = ()
+    """The partitions whose nodes get Slurm weights by how idle they are; empty: none."""
+    exclude: bool = True
+    """Whether jobs are kept off stragglers and nodes that lack what they ask for, a tenth of the nodes at most."""
+
+
+class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Staged copies and scratch on a node's tiers. `%n` stands for the Slurm NodeName in the path."""
+
+    path: str = "/run/tierwise/stage-%n"
+    """Where their tmpfs are mounted, outside /tmp and /dev/shm; empty: neither staging nor scratch."""
+    share: Share = 0.25
+    """The part of each tier that staged copies may fill; 0: no staging."""
+    user_share: Share = 0.5
+    """The part of that which the copies of one user may fill."""
+    lease: Seconds = 3600.0
+    """Seconds that a copy stays after its last holder has gone, unless room is needed before."""
 
 
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,9 +89,16 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pin_share: Share = 0.5
     """The part of a LAT or SHL request that is pinned, at most."""
     move_limit: int = 0
-    """Bytes per second that we move at most on this node; 0: a tenth of the slowest tier's bandwidth."""
+    """Bytes per second that we move at most on this node, each way; 0: a tenth of the slowest tier's bandwidth."""
+    margin: Share = 0.01
+    """The part of each tier that movement keeps free, where the kernel's watermarks don't ask for more."""
     interleave_weights: bool = True
     """Whether the agent owns the host's weighted-interleave weights (and restores them when it stops)."""
+    stage: StageConfig = StageConfig()
+    shared_share: Share = 0.25
+    """The part of all tiers together that one user's named regions may take on a node."""
+    retain: str = ""
+    """A folder on a persistent tier (a DAX file system on pmem) for regions that outlive their holders; empty: none."""
     tiers: dict[str, TierConfig] = {}
 
 

@@ -13,6 +13,7 @@ from tierwise.errors import ProtocolError
 
 MAX_MESSAGE = 64 * 1024
 MAX_KEYS = 64
+_LARGEST = (1 << 63) - 1
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _SAFE = "-._~:,/@+ "
 
@@ -49,3 +50,13 @@ def decode(message: bytes, limit: int = MAX_MESSAGE) -> dict[str, str]:
         if "\0" in fields[key]:
             raise ProtocolError(f"the value of {key} holds a NUL byte")
     return fields
+
+
+def number(fields: Mapping[str, str], key: str, default: int | None = None) -> int:
+    """A whole number that fits into 63 bits; `default` where the field is empty. Raises ProtocolError."""
+    text = fields.get(key, "")
+    if not text and default is not None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > _LARGEST:
+        raise ProtocolError(f"{key} must be a whole number")
+    return int(text)

@@ -46,6 +46,8 @@ class PlanQuery(msgspec.Struct, frozen=True):
     memory: Count
     tiers: Annotated[tuple[Tier, ...], Meta(min_length=1, max_length=16)]
     evictable: dict[TierName, Count]
+    displaceable: dict[TierName, Count] = {}
+    """What others would give up on each tier for a LAT or SHL part of this job."""
 
 
 class PlanAnswer(msgspec.Struct, frozen=True):
@@ -75,6 +77,17 @@ class DryRunPlan(msgspec.Struct, frozen=True):
     reasons: ShortTuple
 
 
+class Movement(msgspec.Struct, frozen=True):
+    """What moving did for one job, in pages of the base size: moved up, moved down, pages of its pinned part that the
+    kernel took down (`broken_pins`) and that were brought back. `pin` is how its pinned part is kept; empty: none."""
+
+    promoted: Count = 0
+    demoted: Count = 0
+    broken_pins: Count = 0
+    repaired_pins: Count = 0
+    pin: Literal["", "soft", "hard"] = ""
+
+
 class JobSample(msgspec.Struct, frozen=True):
     """What a running job holds on a node now: anonymous and shared-memory bytes per tier, of its cgroup."""
 
@@ -89,6 +102,7 @@ class JobSample(msgspec.Struct, frozen=True):
     directive: Directive = ""
     reason: Words = ""
     started: Count = 0
+    movement: Movement | None = None
 
 
 class NodeSample(msgspec.Struct, frozen=True):
@@ -144,6 +158,25 @@ class JobReport(msgspec.Struct, frozen=True):
     gaps: float
     whole: bool
     oom_kills: Count = 0
+    movement: Movement | None = None
+
+
+class RegionView(msgspec.Struct, frozen=True):
+    """A named region of the user library, as its node's agent sees it.
+
+    `holders` are processes with a session; `held` is the kernel's word, which counts forked children, too. `dropped`:
+    its name was taken away, and it ends with its last holder.
+    """
+
+    uid: Count
+    name: Words
+    size: Count
+    hint: Words
+    tiers: dict[TierName, Count]
+    holders: tuple[Count, ...]
+    held: bool
+    retained: bool
+    dropped: bool
 
 
 class NodeView(msgspec.Struct, frozen=True):
@@ -199,6 +232,44 @@ class Health(msgspec.Struct, frozen=True):
     nodes_up: Count
     nodes_silent: Count
     problems: ShortTuple = ()
+
+
+class StagedCopy(msgspec.Struct, frozen=True):
+    """One row of `tierctl stage list`: a copy on a tier, or one that is being made (`copied` < `size`).
+
+    `mine`: the caller made it, or is root. `holders` are jobs (`job:ID`) and processes (`pid:PID`), only the caller's
+    own unless it is root; `held` counts all. Times are ns since the epoch.
+    """
+
+    node: NodeName
+    tier: TierName
+    source: Annotated[str, Meta(max_length=4096)]
+    path: Annotated[str, Meta(max_length=4096)]
+    size: Count
+    copied: Count
+    owner: Count
+    public: bool
+    pinned: bool
+    hits: Count
+    used: Count
+    held: Count
+    holders: Annotated[tuple[Words, ...], Meta(max_length=4096)] = ()
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One line of `tierctl events`: what an agent did with pages, and why. `number` counts up from the agent's start.
+
+    `pages` of the base size went from tier `source` to `target`; `what` is promoted, demoted or a word of its own.
+    """
+
+    number: Count
+    time: Count
+    what: Words
+    job_id: Count = 0
+    source: TierName = ""
+    target: TierName = ""
+    pages: Count = 0
+    why: Words = ""
 
 
 class Mechanism(msgspec.Struct, frozen=True):

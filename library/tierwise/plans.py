@@ -44,6 +44,8 @@ class Plan(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...] = ()
     policy: MemoryPolicy = MemoryPolicy()
     degraded: tuple[str, ...] = ()
+    granted: dict[TierName, int] = {}
+    """Bytes per tier that programs of the job asked for by themselves, through the user library."""
 
     @property
     def size(self) -> int:

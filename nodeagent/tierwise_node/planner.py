@@ -97,9 +97,10 @@ def evictable(
         if record.key.job_id == but:
             continue
         if record.plan is not None:
-            for tier, size in record.plan.tiers.items():
-                if tier in room:
-                    room[tier] -= max(size - record.found.get(tier, 0), 0)
+            planned, granted = record.plan.tiers, record.plan.granted
+            for tier in room:
+                may_hold = planned.get(tier, 0) + granted.get(tier, 0)
+                room[tier] -= max(may_hold - record.found.get(tier, 0), 0)
         elif (usage := usages.get(record.key.job_id)) and usage.limit is not None:
             room[fastest] -= max(usage.limit - usage.used, 0)
     return {tier: max(size, 0) for tier, size in room.items()}

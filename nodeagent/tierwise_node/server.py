@@ -31,7 +31,48 @@ class Peer:
     uid: int
 
 
-Answer = Callable[[Peer, dict[str, str]], Awaitable[dict[str, str | int]]]
+Reply = dict[str, str | int]
+
+
+class Connection:
+    """One peer's messages, in and out. Raises TimeoutError, OSError and asyncio's errors of streams."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def next_message(self, idle: bool = False) -> bytes:
+        """The next message; empty when the peer has closed. It has PATIENCE, with `idle` once it has begun."""
+        first = b""
+        try:
+            if idle:
+                first = await self._reader.readexactly(1)
+            return first + await asyncio.wait_for(self._reader.readuntil(b"\n\n"), PATIENCE)
+        except asyncio.IncompleteReadError as error:
+            if first or error.partial:
+                raise
+            return b""
+
+    async def send(self, reply: Reply) -> None:
+        """Send an answer."""
+        self._writer.write(encode(reply))
+        await asyncio.wait_for(self._writer.drain(), PATIENCE)
+
+    def send_descriptor(self, reply: Reply, descriptor: int) -> None:
+        """Send an answer with a descriptor (unix(7), SCM_RIGHTS). BlockingIOError where the peer doesn't read."""
+        with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as peer:
+            message = encode(reply)
+            if socket.send_fds(peer, [message], [descriptor]) < len(message):
+                raise BlockingIOError("the peer does not read its answers")
+
+
+@dataclass(frozen=True)
+class Handover:
+    """In place of an answer: from now on the connection is served by `serve`, until it returns."""
+
+    serve: Callable[[Connection], Awaitable[None]]
+
+
+Answer = Callable[[Peer, dict[str, str]], Awaitable[Reply | Handover]]
 
 
 class Server:
@@ -59,48 +100,42 @@ class Server:
             self.path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = _peer(writer)
-        self._peers[peer.uid] += 1
+        connection = Connection(reader, writer)
         try:
-            if peer.uid and (self._peers[peer.uid] > MOST_PER_USER or self._peers.total() > MOST_CONNECTIONS):
-                return
-            while message := await _message(reader):
-                await self._reply(peer, message, writer)
+            if handover := await self._answer_all(_peer(writer), connection):
+                await handover.serve(connection)
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             pass  # a peer that is slow or has gone: nothing is owed to it
         except asyncio.LimitOverrunError:
             with contextlib.suppress(TimeoutError, OSError):
-                await _send(writer, {"status": "error", "reason": f"a message of more than {MAX_MESSAGE} bytes"})
+                await connection.send({"status": "error", "reason": f"a message of more than {MAX_MESSAGE} bytes"})
+        finally:
+            writer.close()
+
+    async def _answer_all(self, peer: Peer, connection: Connection) -> Handover | None:
+        """Answer until the peer has closed, or somebody else is to serve it: who does, counts it, too."""
+        self._peers[peer.uid] += 1
+        try:
+            if peer.uid and (self._peers[peer.uid] > MOST_PER_USER or self._peers.total() > MOST_CONNECTIONS):
+                return None
+            while message := await connection.next_message():
+                answer = await self._reply(peer, message)
+                if isinstance(answer, Handover):
+                    return answer
+                await connection.send(answer)
+            return None
         finally:
             self._peers[peer.uid] -= 1
             self._peers += Counter()  # drops the zeros
-            writer.close()
 
-    async def _reply(self, peer: Peer, message: bytes, writer: asyncio.StreamWriter) -> None:
-        answer: dict[str, str | int]
+    async def _reply(self, peer: Peer, message: bytes) -> Reply | Handover:
         try:
-            answer = await self._answer(peer, decode(message))
+            return await self._answer(peer, decode(message))
         except ProtocolError as error:
-            answer = {"status": "error", "reason": str(error)}
+            return {"status": "error", "reason": str(error)}
         except Exception:
             log.exception("a question of pid %d (uid %d) could not be answered", peer.pid, peer.uid)
-            answer = {"status": "error", "reason": "the agent failed at this question: its log says why"}
-        await _send(writer, answer)
-
-
-async def _message(reader: asyncio.StreamReader) -> bytes:
-    """The next message; empty when the peer has closed. Raises TimeoutError after PATIENCE."""
-    try:
-        return await asyncio.wait_for(reader.readuntil(b"\n\n"), PATIENCE)
-    except asyncio.IncompleteReadError as error:
-        if error.partial:
-            raise
-        return b""
-
-
-async def _send(writer: asyncio.StreamWriter, answer: dict[str, str | int]) -> None:
-    writer.write(encode(answer))
-    await asyncio.wait_for(writer.drain(), PATIENCE)
+            return {"status": "error", "reason": "the agent failed at this question: its log says why"}
 
 
 def _peer(writer: asyncio.StreamWriter) -> Peer:

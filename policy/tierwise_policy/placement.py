@@ -30,10 +30,11 @@ class Correction(msgspec.Struct, frozen=True):
 def targets(plan: Plan, found: Mapping[TierName, int], order: Sequence[TierName]) -> dict[TierName, int]:
     """Bytes per tier that a job with `found` bytes should have; adds up to what was found. `order`: fastest first.
 
-    What the job uses beyond its plan is left where it is, on the tiers that have most of it.
+    What its programs were granted is taken to be where it was granted. What the job uses beyond its plan is left where
+    it is, on the tiers that have most of it.
     """
-    wanted = dict.fromkeys(order, 0)
-    left = sum(found.values())
+    wanted = {tier: min(plan.granted.get(tier, 0), found.get(tier, 0)) for tier in order}
+    left = sum(found.values()) - sum(wanted.values())
     for part in plan.parts:
         for tier, size in _filled(part, min(left, part.size - part.unplaced), order).items():
             wanted[tier] = wanted.get(tier, 0) + size
