@@ -4,11 +4,9 @@ import asyncio
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Litestar, MediaType, Request, Response, get, post
-from litestar.connection import ASGIConnection
+from litestar import Litestar, MediaType, Response, get, post
 from litestar.datastructures import State as AppState
-from litestar.exceptions import HTTPException, NotAuthorizedException
-from litestar.handlers import BaseRouteHandler
+from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import Parameter
@@ -16,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 import tierwise
 from tierwise.directive import parse_directive
-from tierwise.errors import DirectiveError, ProtocolError, RefusedError
+from tierwise.errors import DirectiveError, ProtocolError, RefusedError, UnavailableError
 from tierwise.messages import (
     DryRunPlan,
     DryRunQuery,
@@ -32,41 +30,25 @@ from tierwise.units import LARGEST
 from tierwise_decision import planning
 from tierwise_decision.cluster import check_tiers
 from tierwise_decision.core import Core
-from tierwise_decision.credentials import UID
+from tierwise_decision.guards import Asked, agents_only, core_of, known_only, uid_of
 from tierwise_decision.jobs import State
+from tierwise_decision.node_routes import ROUTES
 from tierwise_decision.spool import SpoolError
 
 _CHALLENGE = {"WWW-Authenticate": "MUNGE"}
 MAX_JOBS = 1000
-Asked = Request[Any, Any, Any]
-Connection = ASGIConnection[Any, Any, Any, Any]
-
-
-def known_only(connection: Connection, _: BaseRouteHandler) -> None:
-    """Guard: we must know who asks, before we look at what."""
-    if UID not in connection.scope["state"]:
-        raise NotAuthorizedException("who asks? Over TCP that takes a MUNGE credential")
-
-
-def agents_only(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Guard: only the uids that agents run as."""
-    known_only(connection, handler)
-    uid = connection.scope["state"][UID]
-    core: Core = connection.app.state["core"]
-    if not core.settings.access.is_agent(uid):
-        raise RefusedError(f"uid {uid} is no agent: see service.agent_uids")
 
 
 @get("/healthz", summary="How the service is")
 async def healthz(request: Asked) -> Health:
     """For anybody. Always 200: what is degraded is said in the body."""
-    return _core(request).health()
+    return core_of(request).health()
 
 
 @get("/metrics", media_type=MediaType.TEXT, include_in_schema=False)
 async def metrics(request: Asked) -> Response[bytes]:
     """For anybody: nothing in it names a user, a job or a node."""
-    text = await asyncio.to_thread(_core(request).metrics.text)
+    text = await asyncio.to_thread(core_of(request).metrics.text)
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
@@ -74,29 +56,29 @@ async def metrics(request: Asked) -> Response[bytes]:
 async def plan(request: Asked, data: PlanQuery) -> PlanAnswer:
     """For agents. The same question has the same answer."""
     check_tiers(data.tiers)
-    answer = await _core(request).plans.answer(data)
+    answer = await core_of(request).plans.answer(data)
     outcome = "none" if answer.plan is None else "degraded" if answer.plan.degraded else "whole"
-    _core(request).metrics.plans.labels(outcome).inc()
+    core_of(request).metrics.plans.labels(outcome).inc()
     return answer
 
 
 @post("/v1/samples", guards=[agents_only], status_code=204, summary="A node's tiers and jobs now")
 async def sample(request: Asked, data: NodeSample) -> None:
     """For agents."""
-    _core(request).sampled(data)
+    core_of(request).sampled(data)
 
 
 @post("/v1/reports", guards=[agents_only], status_code=204, summary="What a job did on a node")
 async def report(request: Asked, data: JobReport) -> None:
     """For agents. Safe to send twice; once answered, the report is on disk."""
-    await _core(request).reported(data)
+    await core_of(request).reported(data)
 
 
 @post("/v1/plans/dry-run", guards=[known_only], status_code=200, summary="What a job would get on each node")
 async def dry_run(request: Asked, data: DryRunQuery) -> list[DryRunPlan]:
     """For anybody authenticated. Changes nothing."""
-    _uid(request)
-    core = _core(request)
+    uid_of(request)
+    core = core_of(request)
     asked = parse_directive(data.directive)
     share = core.settings.config.agent.pin_share
 
@@ -113,7 +95,7 @@ async def dry_run(request: Asked, data: DryRunQuery) -> list[DryRunPlan]:
 @get("/v1/nodes", guards=[known_only], summary="Every node that has ever reported")
 async def nodes(request: Asked) -> Response[list[NodeView]]:
     """For anybody authenticated; who is no admin sees no jobs but their own."""
-    uid, core = _uid(request), _core(request)
+    uid, core = uid_of(request), core_of(request)
 
     def encoded() -> bytes:
         views = core.cluster.views()
@@ -132,14 +114,14 @@ async def jobs(
     limit: Annotated[int, Parameter(ge=1, le=MAX_JOBS)] = 100,
 ) -> list[JobView]:
     """Of the asker, or of everybody for admins; reports without their curves."""
-    uid, core = _uid(request), _core(request)
+    uid, core = uid_of(request), core_of(request)
     return await core.jobs.views(None if core.settings.access.is_admin(uid) else uid, job_state, limit)
 
 
 @get("/v1/jobs/{job_id:int}", guards=[known_only], summary="One job")
 async def job(request: Asked, job_id: Annotated[int, Parameter(ge=0, le=LARGEST)]) -> JobView:
     """For its owner and admins."""
-    uid, core = _uid(request), _core(request)
+    uid, core = uid_of(request), core_of(request)
     view = await core.jobs.view(job_id)
     if not core.settings.access.may_see(uid, view.uid):
         core.complain("uid", f"uid {uid} may not see job {job_id} of uid {view.uid}")
@@ -150,7 +132,7 @@ async def job(request: Asked, job_id: Annotated[int, Parameter(ge=0, le=LARGEST)
 def create_app(core: Core) -> Litestar:
     """The application for all our HTTP sockets."""
     return Litestar(
-        [healthz, metrics, plan, sample, report, dry_run, nodes, jobs, job],
+        [healthz, metrics, plan, sample, report, dry_run, nodes, jobs, job, *ROUTES],
         state=AppState({"core": core}),
         openapi_config=OpenAPIConfig(
             title="Tierwise decision service",
@@ -169,7 +151,7 @@ def _refuse(request: Asked, error: Exception) -> Response[dict[str, Any]]:
     status, detail, kind = _refusal(error)
     if kind:
         trace = error if status == 500 else None
-        _core(request).complain(kind, f"{request.method} {request.url.path}: {detail}", trace=trace)
+        core_of(request).complain(kind, f"{request.method} {request.url.path}: {detail}", trace=trace)
     shown = "internal error: see the service's log" if status == 500 else detail
     headers = _CHALLENGE if status == 401 else {}
     return Response({"status_code": status, "detail": shown}, status_code=status, headers=headers)
@@ -183,23 +165,13 @@ def _refusal(error: Exception) -> tuple[int, str, str]:
         return 400, str(error), "http_junk"
     if isinstance(error, RecursionError):
         return 400, "the body is nested too deeply", "http_junk"
-    if isinstance(error, SpoolError):
-        return 503, str(error), "spool"
+    if isinstance(error, (SpoolError, UnavailableError)):  # the latter is counted where it happens
+        return 503, str(error), "spool" if isinstance(error, SpoolError) else ""
     if isinstance(error, HTTPException) and error.status_code != 500:
         extra = error.extra if isinstance(error.extra, list) else []
         parts = [error.detail, *(f"{part.get('key', '')}: {part.get('message', '')}" for part in extra)]
         return error.status_code, "; ".join(parts)[:1000], "http_junk"
     return 500, repr(error), "internal"
-
-
-def _core(request: Asked) -> Core:
-    core: Core = request.app.state["core"]
-    return core
-
-
-def _uid(request: Asked) -> int:
-    uid: int = request.scope["state"][UID]
-    return uid
 
 
 def _without_others(view: NodeView, uid: int) -> NodeView:

@@ -26,6 +26,9 @@ class Metrics:
         )
         self.plans = Counter("tierwise_plans", "Final plans answered to agents", ["outcome"], registry=self.registry)
         self.samples = Counter("tierwise_samples", "Samples taken from agents", registry=self.registry)
+        self.measurements = Counter(
+            "tierwise_measurements", "Measurements of nodes taken from agents", registry=self.registry
+        )
         self.reports = Counter("tierwise_reports", "Reports of ended jobs", ["kept"], registry=self.registry)
         self.moves = Counter(
             "tierwise_reported_moves_pages", "Verified moves in reports, pages", ["count"], registry=self.registry

@@ -21,7 +21,14 @@ from tierwise.messages import (
     PlanQuery,
 )
 from tierwise.munge import Munge, digest
-from tierwise.telemetry import TelemetryAnswer, TelemetryBatch
+from tierwise.telemetry import (
+    Explanation,
+    NodeEvent,
+    Straggler,
+    StragglerOrder,
+    TelemetryAnswer,
+    TelemetryBatch,
+)
 
 T = TypeVar("T")
 
@@ -113,6 +120,22 @@ class DecisionClient:
         content = zlib.compress(msgspec.json.encode(batch), 1)
         headers = {"Content-Type": "application/json", "Content-Encoding": "deflate"}
         return self._ask("POST", "/v1/telemetry", TelemetryAnswer, content=content, headers=headers)
+
+    def stragglers(self) -> list[Straggler]:
+        """The nodes that are marked as slow."""
+        return self._ask("GET", "/v1/stragglers", list[Straggler])
+
+    def order_straggler(self, order: StragglerOrder) -> Straggler:
+        """Pin or pardon a node: for admins."""
+        return self._ask("POST", "/v1/stragglers", Straggler, body=order)
+
+    def node_events(self, hours: float = 24.0) -> list[NodeEvent]:
+        """What happened to nodes lately, newest first."""
+        return self._ask("GET", "/v1/nodes/events", list[NodeEvent], params={"hours": hours})
+
+    def explain(self, job_id: int) -> Explanation:
+        """Why each node was or wasn't chosen for a job."""
+        return self._ask("GET", f"/v1/jobs/{job_id}/explain", Explanation)
 
     def dry_run(self, query: DryRunQuery) -> list[DryRunPlan]:
         """What a job would get on each node."""

@@ -81,9 +81,9 @@ class Batch:
             single = Batch()
             single.nodes[name] = sample
             yield single
-        for rows in self.telemetry.singly():
+        for measured in self.telemetry.singly():
             single = Batch()
-            single.telemetry = rows
+            single.telemetry = measured
             yield single
 
     def write(self, connection: Connection, now: int) -> None:

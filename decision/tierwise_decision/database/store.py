@@ -85,6 +85,19 @@ class Store:
             self._complain("database", f"could not read: {_first_line(error)}")
             raise UnavailableError(f"the database can't be read: {_first_line(error)}") from None
 
+    async def maintain(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction of its own that nobody waits for. Raises UnavailableError."""
+
+        def do() -> T:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        try:
+            return await asyncio.to_thread(do)
+        except (SQLAlchemyError, OSError) as error:
+            self._complain("database", f"could not maintain: {_first_line(error)}")
+            raise UnavailableError(f"the database can't be maintained: {_first_line(error)}") from None
+
     def wake(self) -> None:
         """There is something in `pending`."""
         self._wake.set()

@@ -1,0 +1,51 @@
+"""Who may ask what over HTTP: guards for routes, and how a route finds the service and the asker."""
+
+from typing import Any
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.exceptions import NotAuthorizedException
+from litestar.handlers import BaseRouteHandler
+
+from tierwise.errors import RefusedError
+from tierwise_decision.core import Core
+from tierwise_decision.credentials import UID
+
+Asked = Request[Any, Any, Any]
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+def known_only(connection: Connection, _: BaseRouteHandler) -> None:
+    """Guard: we must know who asks, before we look at what."""
+    if UID not in connection.scope["state"]:
+        raise NotAuthorizedException("who asks? Over TCP that takes a MUNGE credential")
+
+
+def agents_only(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Guard: only the uids that agents run as."""
+    known_only(connection, handler)
+    uid = connection.scope["state"][UID]
+    core: Core = connection.app.state["core"]
+    if not core.settings.access.is_agent(uid):
+        raise RefusedError(f"uid {uid} is no agent: see service.agent_uids")
+
+
+def admins_only(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Guard: only admins."""
+    known_only(connection, handler)
+    uid = connection.scope["state"][UID]
+    core: Core = connection.app.state["core"]
+    if not core.settings.access.is_admin(uid):
+        raise RefusedError(f"uid {uid} is no admin: see service.admin_uids")
+
+
+def core_of(request: Asked) -> Core:
+    """The service."""
+    core: Core = request.app.state["core"]
+    return core
+
+
+def uid_of(request: Asked) -> int:
+    """Who asks; behind a guard, that is known."""
+    uid: int = request.scope["state"][UID]
+    return uid

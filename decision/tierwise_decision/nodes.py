@@ -1,0 +1,82 @@
+"""What the service knows and decides about nodes: loads, stragglers, selection, and what Slurm is told of it."""
+
+import asyncio
+
+from tierwise.hostlist import expand
+from tierwise.slurmnodes import SlurmNodes
+from tierwise.telemetry import Measurement, NodeEvent, Utilisation
+from tierwise_decision.complaints import Complaints
+from tierwise_decision.database import telemetry as tables
+from tierwise_decision.database.store import Store
+from tierwise_decision.history import EndedJob
+from tierwise_decision.requests import Requests
+from tierwise_decision.retention import Retention
+from tierwise_decision.selection import Selection
+from tierwise_decision.settings import Settings
+from tierwise_decision.stragglers import Stragglers
+from tierwise_decision.telemetry import Loads
+from tierwise_policy.thresholds import Exposure
+
+MIN_SECONDS = 5.0
+"""Shorter runs say more about their start than about their node."""
+
+
+class Nodes:
+    """All of it, put together once. `slurm` is None where no client is installed."""
+
+    def __init__(
+        self, settings: Settings, store: Store, complain: Complaints, requests: Requests, slurm: SlurmNodes | None
+    ) -> None:
+        self._store = store
+        self.loads = Loads(store, complain, lambda: settings.config.service.measurement_days * 86400.0)
+        self.stragglers = Stragglers(store, self.loads)
+        self.selection = Selection(self.loads, self.stragglers, store, requests)
+        self._retention = Retention(settings, store)
+        self.loads.heard = self.stragglers.judge
+
+    async def run(self) -> None:
+        """As long as the service runs."""
+        async with asyncio.TaskGroup() as group:
+            for part in (self.loads, self.stragglers, self._retention):
+                group.create_task(part.run())
+
+    async def events(self, since: int) -> list[NodeEvent]:
+        """What happened to nodes since then, newest first. Raises UnavailableError."""
+        return await self._store.read(lambda connection: tables.events(connection, since))
+
+    def ended(self, job: EndedJob) -> None:
+        """A run has ended; those that completed say how good their nodes are, and what jobs of their kind bear."""
+        if job.failed or job.state != "COMPLETED" or job.seconds < MIN_SECONDS or not job.node_list:
+            return
+        signature = job.signature.exact
+        for node in expand(job.node_list):
+            slowdown = self.stragglers.completed(node, signature, job.ended, job.seconds)
+            during = [
+                one for one in self.loads.history(node) if job.started < one.time <= job.ended + int(one.seconds * 1e9)
+            ]
+            met = Exposure(_mean([one.others for one in during]), _mean([_own(one) for one in during]), slowdown)
+            self._store.pending.telemetry.expose(job.job_id, job.restart, node, signature, job.ended, job.seconds, met)
+        self._store.wake()
+
+
+def _own(one: Measurement) -> Utilisation:
+    """What Slurm's jobs used: the difference."""
+    total, others = one.total, one.others
+    return Utilisation(
+        max(total.cpu - others.cpu, 0.0),
+        max(total.memory - others.memory, 0.0),
+        max(total.network - others.network, 0.0),
+        max(total.gpu - others.gpu, 0.0),
+        max(total.gpu_memory - others.gpu_memory, 0.0),
+    )
+
+
+def _mean(shares: list[Utilisation]) -> Utilisation:
+    count = max(len(shares), 1)
+    return Utilisation(
+        sum(one.cpu for one in shares) / count,
+        sum(one.memory for one in shares) / count,
+        sum(one.network for one in shares) / count,
+        sum(one.gpu for one in shares) / count,
+        sum(one.gpu_memory for one in shares) / count,
+    )

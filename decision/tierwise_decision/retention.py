@@ -1,0 +1,40 @@
+"""How long measurements are kept: as they came for a while, by the hour for longer."""
+
+import asyncio
+import time
+
+from sqlalchemy import Connection
+
+from tierwise.errors import UnavailableError
+from tierwise_decision.database import telemetry as tables
+from tierwise_decision.database.store import Store
+from tierwise_decision.settings import Settings
+from tierwise_decision.telemetry import SECOND
+
+EVERY = 600.0
+_PAUSE = 1.0
+"""Between two hours that are rolled up: whoever waits for the database comes first."""
+
+
+class Retention:
+    """Rolls up and forgets, as long as the service runs."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+
+    async def run(self) -> None:
+        """Each few minutes, an hour's measurements at a time."""
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                while await self._store.maintain(self._some):
+                    await asyncio.sleep(_PAUSE)
+            except UnavailableError:
+                continue  # counted already, and tried again
+
+    def _some(self, connection: Connection) -> int:
+        config, now = self._settings.config.service, time.time_ns()
+        dropped = tables.roll_up(connection, now - int(config.measurement_days * 86400) * SECOND)
+        if not dropped:
+            tables.forget(connection, now - int(config.history_days * 86400) * SECOND)
+        return dropped
