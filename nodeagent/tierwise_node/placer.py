@@ -4,21 +4,32 @@ A page is moved only if its process sits in a cgroup of that job and belongs to 
 dumpable belongs to root in /proc and is left alone.
 """
 
+from __future__ import annotations
+
 import logging
 import mmap
 import os
 import select
-from collections.abc import Container, Iterable
+import time
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from tierwise.plans import Moves
+from tierwise.tiers import TierName
 from tierwise_node import pages
 from tierwise_node.cgroups import Cgroups, JobCgroup
 from tierwise_node.tiers import Topology
 from tierwise_policy.placement import Correction
 
+if TYPE_CHECKING:
+    from tierwise_policy.heat import Ranges
+
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+LONGEST = 1.0
+"""Seconds after which one call begins no further process."""
 
 
 @dataclass
@@ -43,7 +54,11 @@ class Placer:
         left = correction.size
         place = self._places.setdefault((job.job_id, correction.source), _Place())
         total = Moves()
+        until = time.monotonic() + LONGEST
         for pid in _from(place.pid, job.pids()):
+            if time.monotonic() > until:
+                place.pid, place.cursor = pid, 0  # of a job with very many processes; the next call begins here
+                break
             cursor = place.cursor if pid == place.pid else 0
             moved = self._move(job.job_id, uid, pid, sources, targets, left, cursor)
             if moved is None:
@@ -56,6 +71,23 @@ class Placer:
         else:
             place.pid = place.cursor = 0
         return total
+
+    def move_ranges(
+        self, job_id: int, uid: int, pid: int, ranges: Ranges, source: TierName, target: TierName, limit: int
+    ) -> pages.Moved | None:
+        """Move at most `limit` bytes within ranges of one process; None when it is not the job's, or has ended."""
+        sources, targets = self._topology.nodes([source]), self._topology.roomiest(target)
+        starts, ends = ranges["start"], ranges["end"]
+        return self._checked(
+            job_id,
+            uid,
+            pid,
+            lambda: pages.move_ranges(pid, starts, ends, sources, targets, limit, family=pages.only_kin_share(pid)),
+        )
+
+    def locate(self, job_id: int, uid: int, pid: int, ranges: Ranges) -> pages.Bytes | None:
+        """Bytes of ranges of one process by NUMA node; None when it is not the job's, or has ended."""
+        return self._checked(job_id, uid, pid, lambda: pages.locate(pid, ranges["start"], ranges["end"]))
 
     def keep_only(self, jobs: Container[int]) -> None:
         """Forget the jobs that have ended."""
@@ -72,8 +104,16 @@ class Placer:
         limit: int,
         cursor: int,
     ) -> pages.Moved | None:
-        """One process, if it is the job's. The pidfd, opened before the checks, tells afterwards that it still lives:
-        so it was this process all the time, and no other with a reused pid.
+        return self._checked(
+            job_id,
+            uid,
+            pid,
+            lambda: pages.move(pid, sources, targets, limit, cursor, family=pages.only_kin_share(pid)),
+        )
+
+    def _checked(self, job_id: int, uid: int, pid: int, work: Callable[[], T]) -> T | None:
+        """Do `work` on one process, if it is the job's. The pidfd, opened before the checks, tells afterwards that it
+        still lives: so it was this process all the time, and no other with a reused pid.
         """
         try:
             pidfd = os.pidfd_open(pid)
@@ -82,12 +122,12 @@ class Placer:
         try:
             if self._cgroups.job_of(pid) != job_id or Path(f"/proc/{pid}").stat().st_uid != uid:
                 return None
-            moved = pages.move(pid, sources, targets, limit, cursor, family=pages.only_kin_share(pid))
+            done = work()
             if _has_ended(pidfd):
                 raise ProcessLookupError
-            return moved
+            return done
         except ProcessLookupError:
-            log.info("job %d: process %d ended while its pages were moved", job_id, pid)
+            log.info("job %d: process %d ended while its pages were looked at", job_id, pid)
             return None
         except OSError as error:
             log.info("job %d: %s", job_id, error)
