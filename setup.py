@@ -15,6 +15,7 @@ ROOMS = {
     "tierwise_decision": "decision",
     "tierwise_node": "nodeagent",
     "tierwise_cli": "cli",
+    "tierwise_slurm": "slurm_plugin",
 }
 HERE = Path(__file__).parent
 
@@ -66,14 +67,16 @@ setup(
         "gpu": ["nvidia-ml-py>=12,<14"],
         "dev": dev,
     },
-    cffi_modules=["csrc/pages/build_pages.py:ffibuilder"],
+    cffi_modules=["csrc/pages/build_pages.py:ffibuilder", "csrc/libtierwise/build_memory.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     entry_points={
         "console_scripts": [
             "tierctl = tierwise_cli.main:main",
             "tierwise-decision = tierwise_decision.main:main",
             "tierwise-agent = tierwise_node.main:main",
-        ]
+        ],
+        "tierwise.slurm": ["client = tierwise_slurm.opening:open_client"],
+        "tierwise.slurm_nodes": ["client = tierwise_slurm.nodes:NodeCommands"],
     },
     zip_safe=False,
 )

@@ -6,13 +6,16 @@ from collections.abc import Iterable
 import tierwise
 from tierwise.messages import Health, JobReport, NodeSample
 from tierwise.slurm import open_client
+from tierwise.slurmnodes import open_nodes
 from tierwise_decision.cluster import Cluster, check_tiers
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database.engine import open_engine
 from tierwise_decision.database.store import Store
+from tierwise_decision.failures import Failures
 from tierwise_decision.history import History
 from tierwise_decision.jobs import Jobs
 from tierwise_decision.metrics import Metrics
+from tierwise_decision.nodes import Nodes
 from tierwise_decision.plans import Plans
 from tierwise_decision.requests import Requests
 from tierwise_decision.settings import Settings
@@ -38,7 +41,10 @@ class Core:
         self.jobs = Jobs(self.cluster, self.requests, self.plans, self.store)
         self.slurm = open_client(config)
         self.history = History(self.slurm, self.store, self.complain)
+        self.nodes = Nodes(settings, self.store, self.complain, self.requests, open_nodes(config))
+        self.history.listen(self.nodes.ended)
         self.submit = Submit(settings, self.cluster, self.requests)
+        self.failures = Failures(self.slurm, self.requests, self.history, self.submit.gres, self.complain)
         self.problems: list[str] = []
         """What was wrong at the start and stays so."""
         self.metrics.watch(self._gauges)

@@ -10,12 +10,13 @@ import contextlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-from tierwise.errors import TierwiseError, UnavailableError
-from tierwise.messages import Attempt, JobReport
+from tierwise.errors import ProtocolError, TierwiseError, UnavailableError
+from tierwise.messages import Attempt, Count, JobReport
 from tierwise.slurm import Slurm, SlurmJob
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import reads
@@ -26,6 +27,7 @@ from tierwise_policy.signature import Signature, signature
 MAX_RECENT = 10_000
 REPORT_WAIT = 10.0
 """Seconds that an ended job waits for its agents' reports: they come within one, where agents run."""
+_DATABASE_RETRY = 5.0
 SECOND = 1_000_000_000
 _TOKEN = re.compile(r"(?:^|\s)tierwise=([0-9a-f]{16})$")
 MAX_SCRIPT = 16 * 1024
@@ -65,8 +67,10 @@ class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
 
     next_memory: int = 0
     next_seconds: int = 0
+    retried: bool = False
     pending: bool = False
-    """What the next attempt asks for, 0: as before; and whether that is still to be told to Slurm."""
+    """What the next attempt asks for, 0: as before; whether there is one, and whether that is still to be told to
+    Slurm."""
 
 
 class Mended(msgspec.Struct, frozen=True):
@@ -75,7 +79,38 @@ class Mended(msgspec.Struct, frozen=True):
     action: str
     next_memory: int = 0
     next_seconds: int = 0
+    retried: bool = False
     pending: bool = False
+
+
+class Tale(msgspec.Struct, frozen=True, kw_only=True):
+    """What jobcomp/script tells of a run (docs/protocol.md, *ended*). Times are seconds."""
+
+    job_id: Count
+    uid: Count
+    state: Annotated[str, Meta(max_length=32)]
+    started: Annotated[int, Meta(ge=0, lt=1 << 33)]
+    ended: Annotated[int, Meta(ge=0, lt=1 << 33)]
+    exit_code: Count = 0
+    exit_signal: Count = 0
+    nodes: Count = 1
+    partition: str = ""
+    job_name: str = ""
+
+    def job(self) -> SlurmJob:
+        """The run, where Slurm itself has forgotten it."""
+        return SlurmJob(
+            job_id=self.job_id,
+            uid=self.uid,
+            state=self.state,
+            name=self.job_name,
+            exit_code=self.exit_code,
+            exit_signal=self.exit_signal,
+            partition=self.partition,
+            nodes=self.nodes,
+            started=self.started * SECOND,
+            ended=self.ended * SECOND,
+        )
 
 
 Listener = Callable[[EndedJob], None]
@@ -116,19 +151,35 @@ class History:
                     await self._arrived.wait()
         return [report for report in self._reports.get(key, {}).values() if report.uid == job.uid]
 
+    async def told(self, fields: Mapping[str, str]) -> dict[str, str | int]:
+        """jobcomp/script tells that a run has ended, in which state, and when it began."""
+        try:
+            tale = msgspec.convert(fields, Tale, strict=False)
+        except msgspec.ValidationError as error:
+            raise ProtocolError(f"not the end of a job: {error}") from None
+        if (tale.job_id, tale.started * SECOND) not in self._ended:
+            job = await asyncio.to_thread(self._slurm.job, tale.job_id) if self._slurm else None
+            if job is None or job.started // SECOND != tale.started:
+                job = tale.job()
+            self.ended(msgspec.structs.replace(job, state=tale.state, ended=tale.ended * SECOND))
+        return {"status": "ok"}
+
     def ended(self, job: SlurmJob, mend: Mended | None = None) -> None:
-        """A run has ended, Slurm says; `mend` is what we did about it. What was told first counts. Never waits."""
-        key = (job.job_id, job.started)
-        if not job.started or key in self._ended:
+        """A run has ended, Slurm says; `mend` is what we did about it. May be told twice. Never waits."""
+        if not job.started:
             return
-        self._keep(self._join(job, "", [], mend))
+        if (job.job_id, job.started) in self._ended:
+            self.amend(job.job_id, job.started, **_changes(mend))
+            return
+        self._write(self._keep(self._join(job, "", [], mend)))
         task = asyncio.get_running_loop().create_task(self._settle(job, mend))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def amend(self, job_id: int, started: int, **changes: Any) -> None:
         """Something about a run has become known, or was done, after all."""
-        if known := self._ended.get((job_id, started)):
+        known = self._ended.get((job_id, started))
+        if known and changes:
             self._write(self._keep(msgspec.structs.replace(known, **changes)))
 
     async def attempts(self, job_id: int, uid: int | None = None) -> list[EndedJob]:
@@ -141,8 +192,14 @@ class History:
         found |= {one.started: one for one in self._ended.values() if one.job_id == job_id}
         return [found[started] for started in sorted(found) if uid in (None, found[started].uid)]
 
+    def remember(self, one: EndedJob) -> None:
+        """A run that the database knows is of interest again."""
+        self._keep(one)
+
     async def unmended(self) -> list[EndedJob]:
-        """The runs whose larger request is not with Slurm yet: the service ended in between."""
+        """The runs whose larger request is not with Slurm yet: the service ended in between. Waits for the database."""
+        while not await self._store.committed():
+            await asyncio.sleep(_DATABASE_RETRY)
         return [from_row(row) for row in await self._store.read(reads.unmended_runs)]
 
     async def _settle(self, job: SlurmJob, mend: Mended | None) -> None:
@@ -150,7 +207,7 @@ class History:
         reports = await self.reports(job, REPORT_WAIT)
         before = self._ended[job.job_id, job.started]  # amended meanwhile, perhaps
         now = self._join(job, script, reports, mend)
-        now = msgspec.structs.replace(now, action=before.action, pending=before.pending)
+        now = msgspec.structs.replace(now, **{name: getattr(before, name) for name in Mended.__struct_fields__})
         self._write(self._keep(now))
         for listener in self._listeners:
             try:
@@ -200,7 +257,7 @@ class History:
             partition=job.partition,
             job_name=job.name[:256],
             ended=job.ended,
-            **({} if mend is None else msgspec.structs.asdict(mend)),
+            **_changes(mend),
         )
 
     def _keep(self, one: EndedJob) -> EndedJob:
@@ -212,6 +269,10 @@ class History:
     def _write(self, one: EndedJob) -> None:
         self._store.pending.ended_jobs.append(to_row(one))
         self._store.wake()
+
+
+def _changes(mend: Mended | None) -> dict[str, Any]:
+    return {} if mend is None else msgspec.structs.asdict(mend)
 
 
 def verdict(job: SlurmJob, reports: Sequence[JobReport]) -> Ending:

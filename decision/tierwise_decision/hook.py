@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 
-from tierwise.errors import ProtocolError
+from tierwise.errors import ProtocolError, TierwiseError
 from tierwise.lines import MAX_MESSAGE, decode, encode
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.metrics import Metrics
@@ -14,8 +15,11 @@ from tierwise_decision.settings import Settings
 from tierwise_decision.sockets import UnixListener
 from tierwise_decision.submit import Answer, Submit, parse_submission
 
+Asked = Callable[[Mapping[str, str]], Awaitable[Answer]]
 PATIENCE = 2.0
 """Seconds for a message to become whole, and for a peer to take its answer."""
+IDLE = 60.0
+"""Seconds that the hook may keep a connection between two submissions."""
 MAX_CONNECTIONS = 256
 MAX_STRANGERS = 16
 """Connections of uids that may not ask: they are told so, but can't shut out the hook."""
@@ -24,7 +28,11 @@ MAX_STRANGERS = 16
 class Hook:
     """Serves the hook socket: one question, one answer, and again while the peer likes."""
 
-    def __init__(self, settings: Settings, submit: Submit, metrics: Metrics, complain: Complaints) -> None:
+    def __init__(
+        self, settings: Settings, submit: Submit, endings: Mapping[str, Asked], metrics: Metrics, complain: Complaints
+    ) -> None:
+        """`endings`: who answers what slurmctld's scripts tell of jobs that end, by `op`."""
+        self._endings = endings
         self._settings = settings
         self._submit = submit
         self._metrics = metrics
@@ -58,13 +66,17 @@ class Hook:
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stranger: int | None) -> None:
+        answered = False
         while True:
             try:
+                async with asyncio.timeout(IDLE if answered else PATIENCE):
+                    first = await reader.read(1)
+                if not first:
+                    return
                 async with asyncio.timeout(PATIENCE):
-                    message = await reader.readuntil(b"\n\n")
-            except asyncio.IncompleteReadError as error:
-                if error.partial:
-                    self._complain("hook_junk", "a peer of the hook socket left in the middle of a message")
+                    message = first + await reader.readuntil(b"\n\n")
+            except asyncio.IncompleteReadError:
+                self._complain("hook_junk", "a peer of the hook socket left in the middle of a message")
                 return
             except asyncio.LimitOverrunError:
                 self._complain("hook_junk", f"a message of more than {MAX_MESSAGE} bytes on the hook socket")
@@ -74,16 +86,39 @@ class Hook:
                 self._complain("uid", f"uid {stranger} may not ask on the hook socket (service.hook_uids)")
                 writer.write(encode(_error(f"uid {stranger} may not ask here: see service.hook_uids")))
                 return
-            writer.write(encode(self._answer(message)))
+            writer.write(encode(await self._answer(message)))
             async with asyncio.timeout(PATIENCE):
                 await writer.drain()
 
-    def _answer(self, message: bytes) -> Answer:
+    async def _answer(self, message: bytes) -> Answer:
         started = time.perf_counter()
+        if (ending := self._ending(message)) is not None:
+            return await self._ended(*ending)
         answer = self._checked(message)
         self._metrics.submits.labels(answer["status"]).inc()
         self._metrics.submit_seconds.observe(time.perf_counter() - started)
         return answer
+
+    def _ending(self, message: bytes) -> tuple[Asked, dict[str, str]] | None:
+        """Who answers a message that is no submission, and its fields."""
+        if message.startswith(b"op=submit\n"):
+            return None
+        with contextlib.suppress(ProtocolError):
+            fields = decode(message)
+            if asked := self._endings.get(fields.get("op", "")):
+                return asked, fields
+        return None
+
+    async def _ended(self, asked: Asked, fields: dict[str, str]) -> Answer:
+        nonce = fields.get("nonce", "")[:64]
+        try:
+            return {"nonce": nonce, **await asked(fields)}
+        except TierwiseError as error:
+            self._complain("ending", f"op={fields['op']} job_id={fields.get('job_id', '')[:20]}: {error}")
+            return _error(str(error), nonce)
+        except Exception as error:
+            self._complain("internal", f"could not answer op={fields['op']}: {error!r}", trace=error)
+            return _error("internal error: see the service's log", nonce)
 
     def _checked(self, message: bytes) -> Answer:
         nonce = ""

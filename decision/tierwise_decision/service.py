@@ -35,12 +35,15 @@ async def serve(settings: Settings) -> None:
         listeners = [Listener(app, unix.socket, most // 4, core.complain)]
         if config.listen:
             listeners.append(Listener(app, tcp_listener(config.listen), most * 3 // 4, core.complain))
-        hook = Hook(settings, core.submit, core.metrics, core.complain)
+        endings = {"ending": core.failures.ending, "ended": core.history.told}
+        hook = Hook(settings, core.submit, endings, core.metrics, core.complain)
         await hook.start(hook_listener)
         stopped = _signals(settings)
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(core.store.run())
             forgetting = group.create_task(core.forget())
+            mending = group.create_task(core.failures.resume())
+            watching = group.create_task(core.nodes.run())
             serving = [group.create_task(listener.run_until_stopped()) for listener in listeners]
             log.info("ready: hook on %s, HTTP on %s and %s", hook_listener.path, unix.path, config.listen or "no TCP")
             await stopped.wait()
@@ -50,6 +53,8 @@ async def serve(settings: Settings) -> None:
                 listener.stop()
             await asyncio.wait(serving)
             forgetting.cancel()
+            mending.cancel()
+            watching.cancel()
             core.store.close()
             await writer
 

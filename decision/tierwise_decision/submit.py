@@ -37,6 +37,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     launch: Literal["sbatch", "other"] = "sbatch"
     job_name: str = ""
     account: str = ""
+    retry: Annotated[int, Meta(ge=0, le=9)] = 0
 
 
 def parse_submission(fields: Mapping[str, str]) -> Submission:
@@ -56,7 +57,12 @@ class Submit:
         self._requests = requests
 
     def answer(self, job: Submission) -> Answer:
-        """What the hook is to write onto the job. A directive that isn't in the grammar is no reason to refuse it:
+        """What the hook is to write onto the job."""
+        answer = self._planned(job)
+        return self._known_by_token(job, answer) if answer["status"] == "none" and job.retry else answer
+
+    def _planned(self, job: Submission) -> Answer:
+        """What the directive asks for. A directive that isn't in the grammar is no reason to refuse it:
         the terminal's check (SPANK) was by-passed or is another version's."""
         if not job.tier:
             return _none(job, NO_HISTORY)
@@ -74,10 +80,25 @@ class Submit:
         gres = expected.gres if config.gres and not job.user_gres and job.launch == "sbatch" else ""
         notice = "; ".join(expected.notices)[:_MAX_NOTICE]
         token = new_token()
-        self._requests.add(_requested(job, request, token, gres, notice))
+        self._requests.add(_requested(job, str(request), token, gres, notice))
         answer: Answer = {"status": "ok", "nonce": job.nonce, "token": token}
         optional = {"gres": gres, "prefer": _preferred(request, config.prefer), "notice": notice}
         return answer | {key: value for key, value in optional.items() if value}
+
+    def gres(self, request: Requested, memory: int) -> str:
+        """The GRES that a request known already gets with other memory per node."""
+        asked = parse_directive(request.directive) if request.directive else Request("auto")
+        if asked.mode != "classes" or not self._settings.config.service.gres:
+            return ""
+        share = self._settings.config.agent.pin_share
+        shapes = self._cluster.shapes()
+        return outlook(asked, memory, explicit=False, whole_node=False, shapes=shapes, pin_share=share).gres
+
+    def _known_by_token(self, job: Submission, answer: Answer) -> Answer:
+        """A job that is left to the kernel but may be requeued has to be known again."""
+        token = new_token()
+        self._requests.add(_requested(job, job.tier, token, "", str(answer["notice"])))
+        return {**answer, "status": "ok", "token": token}
 
     def _outlook(self, job: Submission, request: Request) -> Outlook:
         return outlook(
@@ -100,12 +121,12 @@ def _preferred(request: Request, features: Mapping[str, str]) -> str:
     return next((features[name] for name in CLASSES if name in asked and features.get(name)), "")
 
 
-def _requested(job: Submission, request: Request, token: str, gres: str, notice: str) -> Requested:
+def _requested(job: Submission, directive: str, token: str, gres: str, notice: str) -> Requested:
     return Requested(
         token=token,
         time=time.time_ns(),
         uid=job.uid,
-        directive=str(request),
+        directive=directive[:_KEPT],
         memory=job.mem,
         memory_from=job.mem_from,
         whole_node=job.whole_node,
@@ -116,4 +137,5 @@ def _requested(job: Submission, request: Request, token: str, gres: str, notice:
         account=job.account[:_KEPT],
         gres=gres,
         notice=notice,
+        retry=job.retry,
     )

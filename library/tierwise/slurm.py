@@ -48,8 +48,10 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
     node_list: str = ""
     memory: int = 0
     """Bytes per node as the user asked; 0: all of the node, or unknown."""
+    """Of a job that asked per CPU: for all its CPUs on one node."""
+    cpus: int = 1
+    """On each node, rounded up."""
     per_cpu: bool = False
-    """Whether memory was asked for per CPU."""
     gres: str = ""
     time_limit: int = 0
     """Seconds; 0: none."""

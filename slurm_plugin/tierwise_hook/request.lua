@@ -182,7 +182,7 @@ function request.fields(job, described)
       { "args", arguments(job) },
       { "net", cut(request.spank(job, "TIER_NET"), LONGEST.word) },
       { "latency", cut(request.spank(job, "TIER_LATENCY"), LONGEST.word) },
-      { "retry", cut(request.spank(job, "TIER_RETRY"), LONGEST.word) },
+      { "retry", tonumber(request.spank(job, "TIER_RETRY"):match("^%d$") or 0) },
       { "env", cut(request.spank(job, "TIER_ENV"), LONGEST.word) },
       { "scratch", cut(request.spank(job, "TIER_SCRATCH"), LONGEST.word) },
       { "script", cut(job.script, LONGEST.script) },

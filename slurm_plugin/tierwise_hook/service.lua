@@ -12,6 +12,7 @@ local QUIET_S = 30     -- for so long; then one submission probes
 local RETRY_SHARE = 8  -- after a miss a try gets this part of the budget, until an answer comes
 
 local misses, quiet_until = 0, 0
+local kept -- the connection of the last answer: connecting costs as much as asking
 local pool, used = "", 0
 
 --- assert without the place in this file, which is no news to an admin.
@@ -54,18 +55,47 @@ local function receive(socket, remaining)
    return answer
 end
 
-local function exchange(socket, path, budget, clock, message)
+local function converse(socket, message, remaining)
+   limit(socket, remaining())
+   must(socket:send(message))
+   return receive(socket, remaining)
+end
+
+local function connect(stream, path, remaining)
+   local socket = must(stream())
+   limit(socket, remaining())
+   local connected, why = socket:connect(path)
+   if not connected then
+      socket:close()
+   end
+   must(connected, why)
+   return { socket = socket, path = path }
+end
+
+local function drop()
+   if kept then
+      kept.socket:close()
+   end
+   kept = nil
+end
+
+--- Sends the message and returns the answer; raises why there is none.
+local function exchange(stream, path, budget, clock, message)
    local deadline = clock() + budget
    local function remaining()
       local left = deadline - clock()
       must(left > 0, "timeout")
       return left
    end
-   limit(socket, budget)
-   must(socket:connect(path))
-   limit(socket, remaining())
-   must(socket:send(message))
-   return receive(socket, remaining)
+   if kept and kept.path == path then
+      local came, answer = pcall(converse, kept.socket, message, remaining)
+      if came then
+         return answer
+      end -- the service may have been started anew since: once more from the beginning
+   end
+   drop()
+   kept = connect(stream, path, remaining)
+   return converse(kept.socket, message, remaining)
 end
 
 --- The module that talks to unix sockets, and a clock. lua-socket before 3.0 gave the constructor itself.
@@ -96,18 +126,19 @@ function service.ask(path, budget, request)
    table.insert(request, 1, { "nonce", sent })
    table.insert(request, 1, { "op", "submit" })
    local message = lines.encode(request)
-   local socket = must(stream())
-   local came, answer = pcall(exchange, socket, path, misses > 0 and budget / RETRY_SHARE or budget, clock, message)
-   socket:close()
+   local came, answer = pcall(exchange, stream, path, misses > 0 and budget / RETRY_SHARE or budget, clock, message)
    if not came then
+      drop()
       miss(clock())
       return nil, "no answer from " .. path .. ": " .. tostring(answer)
    end
    misses, quiet_until = 0, 0
    local fields = lines.decode(answer)
    if not fields then
+      drop()
       return nil, "the answer is not a message of ours"
    elseif fields.nonce ~= sent then
+      drop()
       return nil, "the answer is not for this submission"
    end
    return fields

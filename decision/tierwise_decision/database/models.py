@@ -151,4 +151,5 @@ class EndedJob(Base):
     action: Mapped[str]
     next_memory: Mapped[int]
     next_seconds: Mapped[int]
+    retried: Mapped[bool]
     pending: Mapped[bool]

@@ -70,7 +70,7 @@ end
 fields.uid = nil
 local WITHOUT_MORE = { partition = "main", nodes = 1, tier = "lat:67108864,cap", mem = 300 * 1024 * 1024,
    mem_from = "user", whole_node = 0, user_gres = 0, launch = "sbatch", job_name = "tier", account = "",
-   time = 0, array = 0, dependency = 0, work_dir = "", image = "", args = "", net = "", latency = "", retry = "",
+   time = 0, array = 0, dependency = 0, work_dir = "", image = "", args = "", net = "", latency = "", retry = 0,
    env = "", scratch = "", script = "#!/bin/sh" }
 spec.same("fields", fields, WITHOUT_MORE)
 
@@ -85,7 +85,7 @@ for _, pair in ipairs(request.fields(rich, request.describe(rich, fixture.partit
    told[pair[1]] = pair[2]
 end
 for key, wanted in pairs({ time = 5400, array = 1, dependency = 1, work_dir = "/home", image = "/images/a",
-   args = "--in x y", net = "1000000", latency = "0.0002", retry = "2", env = "tf", scratch = "1048576", tier = "",
+   args = "--in x y", net = "1000000", latency = "0.0002", retry = 2, env = "tf", scratch = "1048576", tier = "",
    job_name = ("é"):rep(128), script = "#!/bin/sh" .. ("é"):rep(8187) }) do
    spec.same("told: " .. key, told[key], wanted)
 end

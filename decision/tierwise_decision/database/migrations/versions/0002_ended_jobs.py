@@ -26,6 +26,7 @@ def upgrade() -> None:
         _number("ended"),
         sa.Column("action", sa.Text(), nullable=False),
         *(_number(name) for name in ("next_memory", "next_seconds")),
+        sa.Column("retried", sa.Boolean(), nullable=False),
         sa.Column("pending", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "started", name="pk_ended_jobs"),
     )

@@ -1,0 +1,71 @@
+"""tierwise.slurm.Slurm by Slurm's own commands. What differs between releases is in releases.py."""
+
+import re
+from collections.abc import Sequence
+
+from tierwise.slurm import Capacity, SlurmJob
+from tierwise_slurm import accounting, jobs, values
+from tierwise_slurm.commands import Run
+
+MIB = values.MIB
+_SLURMDBD = re.compile(r"^AccountingStorageType\s*=\s*accounting_storage/slurmdbd\s*$", re.MULTILINE)
+
+
+class Client:
+    """What all releases from 22.05 on have in common."""
+
+    job_fields = jobs.FIELDS
+    """The fields that squeue of this release is asked for."""
+
+    def __init__(self, run: Run, version: str) -> None:
+        self._run = run
+        self._version = version
+
+    def version(self) -> str:
+        """See Slurm."""
+        return self._version
+
+    def job(self, job_id: int) -> SlurmJob | None:
+        """See Slurm. squeue fails for an id that it does not know; whether it is there at all, any other call says."""
+        found = (jobs.job(record) for record in jobs.ask(self._run, job_id, self.job_fields))
+        return next((job for job in found if job.job_id == job_id), None)
+
+    def script(self, job_id: int) -> str:
+        """See Slurm."""
+        return self._run(["scontrol", "write", "batch_script", str(job_id), "-"])
+
+    def capacity(self, partition: str) -> Capacity:
+        """See Slurm."""
+        text = self._run(["sinfo", "--noheader", "--exact", f"--partition={partition}", "--format=%D|%m|%l"])
+        rows = [line.strip().split("|") for line in text.splitlines()]
+        nodes = tuple((values.number(count), values.number(size) * MIB) for count, size, _ in rows)
+        return Capacity(nodes, max((values.seconds(limit) for *_, limit in rows), default=0))
+
+    def requeue(self, job: SlurmJob) -> None:
+        """See Slurm."""
+        self._run(["scontrol", "requeue", job.target])
+
+    def update(self, job: SlurmJob, *, memory: int = 0, seconds: int = 0, gres: str = "", now: bool = False) -> None:
+        """See Slurm."""
+        changes = []
+        if memory and job.per_cpu:
+            changes.append(f"MinMemoryCPU={memory // job.cpus // MIB}")
+        elif memory:
+            changes.append(f"MinMemoryNode={memory // MIB}")
+        if seconds:
+            changes.append(f"TimeLimit={-(-seconds // 60)}")
+        if gres:
+            changes.append(f"Gres={gres}")
+        if now:
+            changes.append("StartTime=now")
+        if changes:
+            self._run(["scontrol", "update", f"JobId={job.target}", *changes])
+
+    def accounted(self) -> bool:
+        """See Slurm."""
+        text = self._run(["scontrol", "show", "config"])
+        return _SLURMDBD.search(text) is not None
+
+    def ended(self, since: int) -> Sequence[SlurmJob]:
+        """See Slurm."""
+        return accounting.ended(self._run, since)

@@ -1,0 +1,78 @@
+"""A job as squeue tells it. Names, comments and paths are their users' own words, so fields are not parted by anything
+that a user could write: each ends with a separator that is drawn anew for every question.
+"""
+
+import secrets
+
+from tierwise.slurm import SlurmJob
+from tierwise_slurm import values
+from tierwise_slurm.commands import Run
+
+FIELDS = (
+    "JobID", "ArrayJobID", "ArrayTaskID", "UserID", "State", "Reason", "exit_code", "DerivedEC", "RestartCnt",
+    "Requeue", "BatchFlag", "Partition", "NumNodes", "NumCPUs", "NodeList", "MinMemory", "tres-per-node", "TimeLimit",
+    "SubmitTime", "StartTime", "EndTime", "Name", "Comment", "Command", "WorkDir", "Container",
+)  # fmt: skip
+"""squeue(1), --Format. The same names in 22.05, 24.11 and 26.05."""
+WIDTH = 4096
+"""A field is cut there; a token stands at the end of a comment of at most 1024."""
+
+
+def ask(run: Run, job_id: int, fields: tuple[str, ...] = FIELDS) -> list[dict[str, str]]:
+    """The records that squeue has for a job id: for that of an array's job, all of its tasks. Raises SlurmError."""
+    separator = f"x{secrets.token_hex(16)}"
+    wanted = ",".join(f"{field}:{WIDTH}{separator}" for field in fields)
+    text = run(["squeue", "--noheader", "--states=all", f"--jobs={job_id}", f"--Format={wanted}"])
+    return records(text, separator, fields)
+
+
+def records(text: str, separator: str, fields: tuple[str, ...] = FIELDS) -> list[dict[str, str]]:
+    """squeue's answer as one dictionary for each job."""
+    parts = [part.strip() for part in text.split(separator)[:-1]]
+    starts = range(0, len(parts) - len(fields) + 1, len(fields))
+    return [dict(zip(fields, parts[start : start + len(fields)], strict=True)) for start in starts]
+
+
+def job(record: dict[str, str]) -> SlurmJob:
+    """One record as the library's value."""
+    memory, per_cpu = values.size(record["MinMemory"])
+    nodes = max(values.number(record["NumNodes"]), 1)
+    cpus = max(-(-values.number(record["NumCPUs"]) // nodes), 1)
+    code, signal = values.exit_code(record["exit_code"])
+    derived_code, derived_signal = values.exit_code(record["DerivedEC"])
+    task = record["ArrayTaskID"]
+    return SlurmJob(
+        job_id=values.number(record["JobID"]),
+        uid=values.number(record["UserID"]),
+        state=record["State"],
+        reason=record["Reason"],
+        name=record["Name"],
+        array_id=values.number(record["ArrayJobID"]) if task.isdigit() else 0,
+        array_task=int(task) if task.isdigit() else None,
+        restarts=values.number(record["RestartCnt"]),
+        requeue=record["Requeue"] == "1",
+        batch=record["BatchFlag"] == "1",
+        exit_code=code,
+        exit_signal=signal,
+        derived_code=derived_code,
+        derived_signal=derived_signal,
+        partition=record["Partition"],
+        nodes=nodes,
+        node_list=record["NodeList"],
+        memory=memory * cpus if per_cpu else memory,
+        cpus=cpus,
+        per_cpu=per_cpu,
+        gres=_none(record["tres-per-node"]),
+        time_limit=values.seconds(record["TimeLimit"]),
+        submitted=values.moment(record["SubmitTime"]),
+        started=values.moment(record["StartTime"]),
+        ended=values.moment(record["EndTime"]),
+        command=_none(record["Command"]),
+        work_dir=record["WorkDir"],
+        comment=_none(record["Comment"]),
+        image=_none(record["Container"]),
+    )
+
+
+def _none(text: str) -> str:
+    return "" if text in ("(null)", "N/A") else text
