@@ -36,6 +36,7 @@ class Nodes:
 
     async def run(self) -> None:
         """As long as the service runs."""
+        await self._store.opened.wait()
         async with asyncio.TaskGroup() as group:
             for part in (self.loads, self.stragglers, self._retention):
                 group.create_task(part.run())

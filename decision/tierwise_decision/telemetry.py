@@ -61,7 +61,7 @@ class Loads:
 
     def history(self, node: str) -> Sequence[Measurement]:
         """The newest measurements of a node, oldest first, without links, tiers and peers."""
-        return self._history.get(node, ())
+        return tuple(self._history.get(node, ()))
 
     async def take(self, body: bytes, packed: bool, address: str) -> TelemetryAnswer:
         """Write a batch down. Raises ProtocolError, RefusedError (403: no such node), and UnavailableError when the

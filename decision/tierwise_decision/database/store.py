@@ -62,6 +62,8 @@ class Store:
         self._retry = _RETRY[0]
         self.pending = Batch()
         self.problem = ""
+        self.opened = asyncio.Event()
+        """Set once the database could be opened, and has its tables."""
 
     @property
     def backend(self) -> str:
@@ -158,6 +160,7 @@ class Store:
         self._urgent.clear()
         try:
             known = await asyncio.to_thread(self._open)
+            self.opened.set()
             whole = await asyncio.to_thread(self._write, batch)
             self._restore(known)
             if len(self._spool) and await asyncio.to_thread(self._empty_spool):
