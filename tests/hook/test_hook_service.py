@@ -22,6 +22,17 @@ def truth(peer: socket.socket, question: dict[str, str]) -> None:
     peer.sendall(encode({"status": "ok", "nonce": question["nonce"], "token": "0123456789abcdef"}))
 
 
+def conversation(peer: socket.socket, question: dict[str, str]) -> None:
+    """The real service's way: the connection stays."""
+    truth(peer, question)
+    message = b""
+    while chunk := peer.recv(4096):
+        message += chunk
+        if message.endswith(b"\n\n"):
+            truth(peer, decode(message))
+            message = b""
+
+
 def in_pieces(peer: socket.socket, question: dict[str, str]) -> None:
     for byte in encode({"status": "ok", "nonce": question["nonce"], "token": "0123456789abcdef"}):
         peer.sendall(bytes([byte]))
@@ -97,6 +108,13 @@ def test_an_answer(lua: str, behaviour: Behaviour, tmp_path: Path) -> None:
     nonces = {question["nonce"] for question in asked}
     assert len(nonces) == 200
     assert {len(nonce) for nonce in nonces} == {32}
+
+
+@pytest.mark.parametrize("lua", LUAS)
+def test_a_connection_is_kept(lua: str, tmp_path: Path) -> None:
+    with listening(tmp_path / "s", conversation) as connections:
+        assert run(lua, "service", tmp_path / "s", "2", "200") == "token=0123456789abcdef\n" * 200
+    assert len(connections) == 1
 
 
 @pytest.mark.parametrize("lua", LUAS)
