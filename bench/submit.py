@@ -78,18 +78,23 @@ def sbatch_rate(stack: Stack) -> float:
     return SERIES / (time.perf_counter() - started)
 
 
+def submit(stack: Stack, client: str, count: int) -> list[tuple[float, float]]:
+    """When each submission of one libslurm client began and ended, in seconds."""
+    lines = run(stack, [client, str(count), "cap"]).splitlines()
+    return [(float(began) / 1e6, float(ended) / 1e6) for began, ended in (line.split() for line in lines)]
+
+
 def client_rate(stack: Stack, client: str) -> float:
-    """Submissions per second of CLIENTS libslurm clients at once."""
-    argv = [client, str(CLIENT_SUBMISSIONS), "cap"]
-    started = time.perf_counter()
+    """Submissions per second of CLIENTS libslurm clients at once, from the first call to the last answer."""
     with ThreadPoolExecutor(CLIENTS) as pool:
-        list(pool.map(lambda _: run(stack, argv), range(CLIENTS)))
-    return CLIENTS * CLIENT_SUBMISSIONS / (time.perf_counter() - started)
+        clients = list(pool.map(lambda _: submit(stack, client, CLIENT_SUBMISSIONS), range(CLIENTS)))
+    calls = [call for each in clients for call in each]
+    return len(calls) / (max(ended for _, ended in calls) - min(began for began, _ in calls))
 
 
 def client_latencies(stack: Stack, client: str) -> list[float]:
     """Milliseconds of each submission of one libslurm client."""
-    return [float(line) / 1e3 for line in run(stack, [client, str(ONE_CLIENT), "cap"]).split()]
+    return [1e3 * (ended - began) for began, ended in submit(stack, client, ONE_CLIENT)]
 
 
 def check_planned(stack: Stack) -> None:

@@ -2,8 +2,8 @@
  *
  *   submit_client COUNT [DIRECTIVE]
  *
- * Prints for each submission the microseconds that slurm_submit_batch_job took. The jobs may start in an hour: what is
- * measured is the submission. */
+ * Prints for each submission when slurm_submit_batch_job was called and when it returned, in microseconds of
+ * CLOCK_MONOTONIC, which all clients share. The jobs may start in an hour: what is measured is the submission. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -62,7 +62,7 @@ int main(int argc, char **argv)
 			fprintf(stderr, "submission %ld: %s\n", number, slurm_strerror(errno));
 			return 1;
 		}
-		printf("%.1f\n", now_us() - started);
+		printf("%.1f %.1f\n", started, now_us());
 		slurm_free_submit_response_response_msg(answer);
 	}
 	slurm_fini();
