@@ -18,7 +18,7 @@ PACKAGES = ("duckdb>=1.1,<3", "igraph>=0.11,<2", "numpy>=2,<3")
 CLOCK = REPOSITORY / "csrc/tierclock"
 BUILT = REPOSITORY / "build/tierclock"
 PLUGIN = BUILT / "libtierclock.so"
-ON_NODE = ("libtiermark.so", "flusher")
+ON_NODE = ("libtiermark.so", "flusher", "probe")
 SWAP_MIB = 1024
 TIMEOUT = 600.0
 

@@ -14,7 +14,7 @@ BACKPORTS = f"{SUITE}-backports"
 @dataclass(frozen=True)
 class Environment:
     """`memory` is all of it on DRAM ("dram"), what DRAM is short of on disk ("swap"), or on slower tiers ("tiers").
-    `settings` are what is written to these files of the kernel; `manager` is who moves pages besides it."""
+    `settings` are what is written to these files of the kernel; `manager` is who places or moves pages besides it."""
 
     name: str
     memory: str
@@ -33,6 +33,8 @@ ENVIRONMENTS = {
         Environment("constrained", "swap", _QUIET),
         Environment("kernel", "tiers", _TIERING),
         Environment("tierwise", "tiers", _TIERING, manager="tierwise"),
+        Environment("default", "tiers", _QUIET),
+        Environment("uniform", "tiers", _QUIET, manager="interleave"),
         Environment("damon", "tiers", {**_QUIET, DEMOTION: "1"}, manager="damon", suite=BACKPORTS),
     )
 }

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tiering.disk import PLUGIN, disks
+from tiering.model import Machine
 from tierwise.units import parse_size
 from tierwise_lab.guest import Guest
 from tierwise_lab.image import SUITE
@@ -30,6 +31,14 @@ SHIFT = 2
 def topology() -> Topology:
     """The node."""
     return Topology(TIERS)
+
+
+def model_machine() -> Machine:
+    """The same node for the model."""
+    return Machine(
+        latency_ns=tuple(float(tier.latency_ns) for tier in TIERS),
+        bandwidth=tuple(float(parse_size(tier.bandwidth)) for tier in TIERS),
+    )
 
 
 def spans(machine: Topology) -> str:

@@ -4,7 +4,7 @@ claimed has to hold for each.
 A slice of a few million instructions takes as long as the longer of two: its instructions and the misses that it waited
 for, or its bytes through the narrowest tier.
 
-    waiting   = instructions × cpi + Σ misses(tier) × latency(tier) / overlap
+    waiting   = instructions × instruction_ns + Σ misses(tier) × latency(tier) / overlap
     bandwidth = max over tiers of bytes(tier) / free bandwidth(tier)
 
 Lines that a prefetcher would have brought cost bandwidth only. Programs that run together share each tier: what the
@@ -29,12 +29,12 @@ FAIR = 0.1  # nor does a program ever get less than this share of a tier
 
 @dataclass(frozen=True)
 class Machine:
-    """`cpi` in ns per instruction, `latency_ns` and `bandwidth` (bytes per second) by node, `overlap` misses at the
-    same time, `fault_ns` for a fault that reads from the disk."""
+    """`instruction_ns`: the CPI at the clock's rate; `latency_ns` and `bandwidth` (bytes per second) by node;
+    `overlap`: misses at the same time; `fault_ns`: a fault that reads from the disk."""
 
     latency_ns: tuple[float, ...]
     bandwidth: tuple[float, ...]
-    cpi: float = 0.2
+    instruction_ns: float = 0.2
     overlap: float = 4.0
     fault_ns: float = 100_000.0
 
@@ -53,7 +53,7 @@ def variants(machine: Machine) -> Iterator[tuple[str, Machine]]:
     for factor, word in ((0.5, "half"), (2.0, "double")):
         slow = tuple(figure * factor for figure in machine.latency_ns[1:])
         wide = tuple(figure * factor for figure in machine.bandwidth)
-        yield f"{word} the CPI", replace(machine, cpi=machine.cpi * factor)
+        yield f"{word} the CPI", replace(machine, instruction_ns=machine.instruction_ns * factor)
         yield f"{word} the overlap", replace(machine, overlap=machine.overlap * factor)
         yield f"{word} the slow tiers' latency", replace(machine, latency_ns=(machine.latency_ns[0], *slow))
         yield f"{word} the bandwidth", replace(machine, bandwidth=wide)
@@ -86,6 +86,6 @@ def _time(machine: Machine, program: Program, others: NDArray[np.float64], total
     latency_ns = np.array(machine.latency_ns) + queue_ns
     free = np.maximum(bandwidth - others, FAIR * bandwidth)
     slices = program.slices
-    waiting = slices.instructions * machine.cpi + slices.demand @ latency_ns / machine.overlap
+    waiting = slices.instructions * machine.instruction_ns + slices.demand @ latency_ns / machine.overlap
     through = (slices.bytes / free).max(axis=1, initial=0.0) * 1e9
     return float(np.maximum(waiting, through).sum() + program.disk_faults * machine.fault_ns) / 1e9

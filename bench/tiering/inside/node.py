@@ -18,6 +18,7 @@ from tiering.inside.cgroups import Job
 SYSTEM_CPU = 0
 VMSTAT = ("pswpin", "pswpout", "pgmajfault", "pgfault", "pgpromote_success", "pgmigrate_success")
 DEMOTED = ("pgdemote_kswapd", "pgdemote_direct", "pgdemote_khugepaged", "pgdemote_proactive")
+INTERLEAVE = cgroups.memory_policy(3, [0, 1, 2])
 LIMIT = 1 << 30
 """The jobs' memory limit, far above what they use."""
 
@@ -35,7 +36,10 @@ def measure(trial: dict[str, Any]) -> dict[str, Any]:
     jobs = []
     for number, (workflow, directive) in enumerate(trial["jobs"].items(), start=1):
         job = Job(trial["first_id"] + number, workflow, SYSTEM_CPU + number, LIMIT)
-        job.start(agent.task(job.job_id, directive, trial["memory"][workflow]) if agent else None)
+        if agent:
+            job.start(agent.task(job.job_id, directive, trial["memory"][workflow]))
+        else:
+            job.start(INTERLEAVE if environment.manager == "interleave" else None)
         jobs.append(job)
     for job in jobs:
         job.await_ready()

@@ -1,0 +1,157 @@
+"""From results to what people read: a table in the terminal, flat keys in build/bench/tiering.json, and, for the
+manual, a table in Markdown and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from figures import Figure, machine, publish
+
+from tiering.compare import Estimate, against_the_claim, by_workflow, estimate, means, pairs
+from tiering.machine import model_machine
+from tiering.plot import plot
+from tiering.results import Result, load
+from tiering.sizes import DIRECTIVES, DRAM_SHARE
+from tiering.validate import Ratio
+
+OURS, KERNEL, IDEAL = "tierwise", "kernel", "ideal"
+PEERS = {"kernel": "kernel_tiering", "constrained": "constrained", "ideal": "ideal", "damon": "damon"}
+
+
+def validation(ratios: Sequence[Ratio], folder: Path) -> None:
+    """Print the clock's ratios beside the configured ones, and keep them for the manual."""
+    lines = ["| walk | tier | configured | clock | error |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {each.kind} | {each.tier} | {each.configured:.3f} | {each.clocked:.3f} | {each.error:+.1%} |"
+        for each in ratios
+    ]
+    (folder / "validation.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def report(folder: Path, docs: Path | None) -> None:
+    """Everything that the trials in `folder` have to say. ValueError without any."""
+    results = [result for result in load(folder) if result.dram == DRAM_SHARE]
+    if not results:
+        raise ValueError(f"no trials in {folder}: `python -m tiering measure` first")
+    runs = min(_runs(results, environment) for environment in {result.environment for result in results})
+    publish("tiering", _figures(results), runs)
+    if docs is not None:
+        (docs / "tiering-results.md").write_text(_document(results, folder))
+        plot(results, docs / "tiering.svg")
+
+
+def _runs(results: Sequence[Result], environment: str) -> int:
+    return len({result.run for result in results if result.environment == environment})
+
+
+def _figures(results: Sequence[Result]) -> list[Figure]:
+    stated = model_machine()
+    together = [result for result in results if result.together]
+    alone = [result for result in results if not result.together]
+    found = []
+    headroom = _mean(together, KERNEL, IDEAL)
+    if headroom:
+        found.append(Figure("headroom", "kernel tiering ÷ all in DRAM, together", headroom.mean))
+    ours, least = _mean(together, OURS, KERNEL), _mean(together, OURS, IDEAL)
+    if headroom and ours and least:
+        closed = (headroom.mean - least.mean) / (headroom.mean - 1)
+        found.append(Figure("headroom_closed", "share of the headroom that Tierwise closes", closed, at_least=0.5))
+        worst = max(float(np.mean(each)) for each in by_workflow(pairs(together, OURS, KERNEL), stated).values())
+        found.append(Figure("worst_vs_kernel_tiering", "the worst workflow, ours ÷ kernel", worst, at_most=1.03))
+    for name, trials in (("together", together), ("alone", alone)):
+        for peer, key in PEERS.items():
+            mean = _mean(trials, OURS, peer)
+            if mean:
+                budget = 1.0 if name == "together" and peer == "damon" else None
+                found.append(Figure(f"{name}_vs_{key}", f"{name}, ours ÷ {peer}", mean.mean, at_most=budget))
+            for workflow, ratios in by_workflow(pairs(trials, OURS, peer), stated).items():
+                text = f"{name}, {workflow}, ours ÷ {peer}"
+                found.append(Figure(f"{name}_vs_{key}_{workflow}", text, float(np.mean(ratios))))
+    if headroom and ours:  # one more each: none is a good number of faults
+        ratio = (_faults(together, OURS) + 1) / (_faults(together, KERNEL) + 1)
+        text = "major faults, (ours + 1) ÷ (kernel + 1)"
+        found.append(Figure("major_faults_vs_kernel_tiering", text, ratio, at_most=1.0))
+    return found
+
+
+def _mean(results: Sequence[Result], ours: str, theirs: str) -> Estimate | None:
+    found = pairs(results, ours, theirs)
+    return estimate(means(found, model_machine())) if found else None
+
+
+def _faults(results: Sequence[Result], environment: str) -> float:
+    counts = [
+        sum(job["major_faults"] for job in result.jobs.values())
+        for result in results
+        if result.environment == environment
+    ]
+    return float(np.mean(counts))
+
+
+def _document(results: Sequence[Result], folder: Path) -> str:
+    dates = sorted(path.stat().st_mtime for path in folder.glob("*.json"))
+    day = str(np.datetime64(int(dates[-1]), "s"))[:10]
+    parts = [
+        "<!-- Written by `make bench-tiering-report`; what it means is in tiering.md. -->",
+        f"Measured by `make bench-tiering`, {day}, on {machine()} (the host; what counts is the virtual node).\n",
+        "Times are modelled seconds, the mean over runs ± the reach of its 95 % interval; one run has none.\n",
+    ]
+    for name, chosen in (
+        ("All workflows together", [result for result in results if result.together]),
+        ("Each workflow alone", [result for result in results if not result.together]),
+    ):
+        if chosen:
+            parts += [f"### {name}\n", _times(chosen), _ratios(chosen)]
+    parts += ["### What the kernel counted, together\n", _kernel([result for result in results if result.together])]
+    return "\n".join(parts)
+
+
+def _environments(results: Sequence[Result]) -> list[str]:
+    order = ["ideal", "kernel", "damon", "tierwise", "constrained", "default", "uniform"]
+    present = {result.environment for result in results}
+    return [name for name in order if name in present]
+
+
+def _times(results: Sequence[Result]) -> str:
+    environments = _environments(results)
+    rows = [f"| workflow | {' | '.join(environments)} |", "|---|" + "---|" * len(environments)]
+    for workflow in DIRECTIVES:
+        cells = [_cell(results, environment, workflow) for environment in environments]
+        rows.append(f"| {workflow} | {' | '.join(cells)} |")
+    counts = " | ".join(str(_runs(results, environment)) for environment in environments)
+    return "\n".join([*rows, f"| runs | {counts} |", ""])
+
+
+def _cell(results: Sequence[Result], environment: str, workflow: str) -> str:
+    values = [
+        result.times(model_machine())[workflow]
+        for result in results
+        if result.environment == environment and workflow in result.workflows
+    ]
+    return str(estimate(values)) if values else "–"
+
+
+def _ratios(results: Sequence[Result]) -> str:
+    rows = ["| geometric mean of | ratio | the model's variants that turn it around |", "|---|---|---|"]
+    for ours, theirs in [(KERNEL, IDEAL), ("damon", KERNEL), *((OURS, peer) for peer in PEERS)]:
+        found = pairs(results, ours, theirs)
+        if found:
+            turned = ", ".join(against_the_claim(found, model_machine())) or "none"
+            rows.append(f"| {ours} ÷ {theirs} | {estimate(means(found, model_machine()))} | {turned} |")
+    return "\n".join([*rows, ""])
+
+
+def _kernel(results: Sequence[Result]) -> str:
+    environments = _environments(results)
+    names = sorted({name for result in results for name in result.kernel})
+    rows = [f"| counter | {' | '.join(environments)} |", "|---|" + "---|" * len(environments)]
+    for name in names:
+        cells = [
+            f"{np.mean([result.kernel[name] for result in results if result.environment == environment]):,.0f}"
+            for environment in environments
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*rows, ""])

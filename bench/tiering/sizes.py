@@ -1,0 +1,37 @@
+"""What is frozen: the workflows, what each asks Tierwise for, how much memory it uses, and what the machine gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tierwise.units import MIB
+
+DIRECTIVES = {
+    "train": "bw",
+    "etl": "lat",
+    "compress": "cap",
+    "bfs": "lat",
+    "moving": "auto",
+}
+"""As a user would put it who knows the program: training reads all of its data over and over, queries and searches
+wait for what they look up, compression uses each page once. Who wrote the synthetic one doesn't know."""
+
+FOOTPRINT = {name: size * MIB for name, size in (
+    ("train", 0), ("etl", 0), ("compress", 0), ("bfs", 0), ("moving", 0),
+)}  # fmt: skip
+"""Peak of each job's cgroup where all is DRAM, libraries and page cache included."""
+
+DRAM_SHARE = 0.5
+PMEM_SHARE = 0.25
+ROOMY = 4096 * MIB
+"""More than any tier of the machine has."""
+
+
+def free(memory: str, workflows: Iterable[str], dram: float = DRAM_SHARE) -> dict[int, int]:
+    """Bytes left free on each node for these workflows; `memory` as in Environment."""
+    footprint = sum(FOOTPRINT[name] for name in workflows)
+    if memory == "dram":
+        return {0: ROOMY, 1: ROOMY, 2: ROOMY}
+    if memory == "swap":
+        return {0: int(footprint * dram), 1: 0, 2: 0}
+    return {0: int(footprint * dram), 1: int(footprint * PMEM_SHARE), 2: ROOMY}
