@@ -130,6 +130,48 @@ class UsePoint(msgspec.Struct, frozen=True):
     found: dict[TierName, Count]
 
 
+class Heat(msgspec.Struct, frozen=True):
+    """How a job used its memory on one node, as means over `windows` of some seconds each.
+
+    `working_set`: bytes accessed at all in a window. `hot`: the fewest bytes that took 80 % of the accesses, over the
+    `trusted` windows only; in the others hot and cold pages could not be told apart.
+    """
+
+    tracker: Words
+    windows: Count = 0
+    trusted: Count = 0
+    working_set: Count = 0
+    hot: Count = 0
+
+
+class HeatmapRow(msgspec.Struct, frozen=True):
+    """One row of a heatmap: bytes `start` to `end` of a process. `cells`, a byte each: 0 nothing there, 1 not
+    accessed … 255 accessed in every sample."""
+
+    pid: Count
+    start: Count
+    end: Count
+    cells: bytes
+
+
+class Heatmap(msgspec.Struct, frozen=True):
+    """Where and when a job accessed its memory on one node (agent's `op=heatmap`). `times` are those of the columns.
+
+    `processes` are the job's now, of which the largest `tracked` are looked at. `working_set` and `hot` as in Heat,
+    for the newest window.
+    """
+
+    job_id: Count
+    tracker: Words
+    trusted: bool
+    working_set: Count
+    hot: Count
+    processes: Count
+    tracked: Count
+    times: Annotated[tuple[Count, ...], Meta(max_length=1024)]
+    rows: Annotated[tuple[HeatmapRow, ...], Meta(max_length=1024)]
+
+
 class JobReport(msgspec.Struct, frozen=True):
     """What one job did on one node (`POST /v1/reports`), sent once its plan has ended; safe to send twice.
 
@@ -159,6 +201,8 @@ class JobReport(msgspec.Struct, frozen=True):
     whole: bool
     oom_kills: Count = 0
     movement: Movement | None = None
+    heat: Heat | None = None
+    """None: nothing could track the job here, or it was too small or too short."""
 
 
 class RegionView(msgspec.Struct, frozen=True):

@@ -15,14 +15,17 @@ from tierwise_node.answers import Answers
 from tierwise_node.cgroups import Cgroups
 from tierwise_node.deliveries import Deliveries
 from tierwise_node.doctor import Doctor
+from tierwise_node.hotness.hotness import Hotness
 from tierwise_node.interleave import InterleaveWeights
 from tierwise_node.jobs import Jobs
 from tierwise_node.journal import Journal
+from tierwise_node.memory.answers import MemoryAnswers
 from tierwise_node.numa import NumaNodes
 from tierwise_node.placer import Placer
 from tierwise_node.planner import Planner
-from tierwise_node.server import Answer, Peer, Server
+from tierwise_node.server import Answer, Handover, Peer, Server
 from tierwise_node.service import Service
+from tierwise_node.staging.parts import Staging
 from tierwise_node.telemetry.loop import telemetry_of
 from tierwise_node.tiers import Topology
 from tierwise_node.watch import Watch, tier_rate
@@ -41,6 +44,7 @@ class Agent:
         self._weights = InterleaveWeights()
         self._server: Server | None = None
         self._answers: Answer | None = None
+        self._memory = MemoryAnswers()
         self._ready = asyncio.Event()
         """Cleared during a reload: who asks then waits for the new configuration, and is not refused."""
 
@@ -74,12 +78,24 @@ class Agent:
         rate = tier_rate(agent.move_limit, {tier.name: tier.bandwidth for tier in topology.tiers()})
         watch = Watch(jobs, topology, Placer(topology, cgroups), agent.sample_interval, rate)
         doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config)
-        self._answers = Answers(jobs, cgroups, topology, doctor.look)
+        folder = agent.stage.path
+        staging = Staging(self._node, Path(self._path(folder)), agent.stage, jobs, cgroups) if folder else None
+        hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
+        self._answers = Answers(
+            jobs, cgroups, topology, doctor.look, staging.answers if staging else None, hotness.heatmap
+        )
         tasks = [asyncio.create_task(watch.run()), asyncio.create_task(deliveries.run())]
         tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
+        tasks.append(asyncio.create_task(hotness.run()))
+        self._memory.use(jobs, cgroups, topology, agent.shared_share, agent.retain.replace("%n", self._node))
+        if after_absence:
+            self._memory.find_again(cgroups)
+        tasks.append(asyncio.create_task(self._memory.run(agent.sample_interval)))
         state = Path(self._path(agent.state))
         telemetry = telemetry_of(self._node, agent, state, service.telemetry, jobs, cgroups)
         tasks.append(asyncio.create_task(telemetry.run()))
+        if staging is not None:
+            tasks.append(asyncio.create_task(staging.run()))
         await self._listen(Path(self._path(agent.socket)))
         log.info("agent of %s: tiers %s, socket %s", self._node, ", ".join(topology.order), self._path(agent.socket))
         await _first(stop, reload)
@@ -87,6 +103,9 @@ class Agent:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(hotness.stop)
+        if staging is not None:
+            await staging.close(stop.is_set())
         service.close()
         journal.close()
 
@@ -99,8 +118,10 @@ class Agent:
             await self._server.start()
         self._ready.set()
 
-    async def _answer(self, peer: Peer, fields: dict[str, str]) -> dict[str, str | int]:
+    async def _answer(self, peer: Peer, fields: dict[str, str]) -> dict[str, str | int] | Handover:
         await self._ready.wait()
+        if fields.get("op", "").startswith("memory_"):
+            return await self._memory(peer, fields)
         assert self._answers is not None
         return await self._answers(peer, fields)
 

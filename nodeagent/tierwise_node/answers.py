@@ -3,24 +3,29 @@
 import asyncio
 import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from tierwise.directive import MAX_LENGTH
 from tierwise.errors import DirectiveError, ProtocolError
-from tierwise.messages import Mechanism, PlanKey
+from tierwise.messages import Heatmap, Mechanism, PlanKey
 from tierwise.plans import Plan
 from tierwise_node.cgroups import Cgroups
 from tierwise_node.jobs import Jobs
 from tierwise_node.planner import step_policy
 from tierwise_node.record import JobRecord
+from tierwise_node.rights import Rights
 from tierwise_node.server import Peer
+from tierwise_node.staging.answers import StageAnswers
 from tierwise_node.tiers import Topology
 
 Fields = dict[str, str]
 Reply = dict[str, str | int]
 PROLOG_WAIT = 1.0
 """Seconds after which a prolog is let go, while its plan is still being made."""
+LARGEST_PICTURE = 96
+"""Rows and columns of a heatmap, at most: an answer is bounded."""
 POLICY_WAS_SET = "a memory policy was set already (--mem-bind, or the user's own): ours is not applied"
 _TOKEN = re.compile(r"\btierwise=([0-9a-f]{16})\b")
 _LARGEST = (1 << 63) - 1
@@ -30,10 +35,16 @@ class Answers:
     """Answers one message at a time. `doctor` looks at the host's mechanisms."""
 
     def __init__(
-        self, jobs: Jobs, cgroups: Cgroups, topology: Topology, doctor: Callable[[], tuple[Mechanism, ...]]
+        self,
+        jobs: Jobs,
+        cgroups: Cgroups,
+        topology: Topology,
+        doctor: Callable[[], tuple[Mechanism, ...]],
+        staging: StageAnswers | None = None,
+        heatmap: Callable[[int, int, int], Heatmap | None] | None = None,
     ) -> None:
         self._jobs, self._cgroups, self._topology, self._doctor = jobs, cgroups, topology, doctor
-        self._preparing: set[asyncio.Task[JobRecord]] = set()
+        self._preparing: set[asyncio.Task[Any]] = set()
         self._operations = {
             "prolog": self._prolog,
             "epilog": self._epilog,
@@ -42,7 +53,13 @@ class Answers:
             "job": self._job,
             "status": self._status,
             "doctor": self._ask_doctor,
+            "heatmap": self._ask_heatmap,
         }
+        self._heatmap = heatmap
+        self._rights = Rights(jobs, cgroups)
+        self._staging = staging
+        if staging is not None:
+            self._operations |= staging.operations
 
     async def __call__(self, peer: Peer, fields: Fields) -> Reply:
         """The answer to one message. Raises ProtocolError."""
@@ -58,10 +75,14 @@ class Answers:
             return _refused("only root may tell of a job's start")
         token = _TOKEN.search(fields.get("comment", ""))
         key = PlanKey(_number(fields, "job_id"), token[1] if token else "", _number(fields, "restart", 0))
-        work = asyncio.create_task(self._jobs.prolog(key, _number(fields, "uid"), _directive(fields)))
-        self._preparing.add(work)
-        work.add_done_callback(self._preparing.discard)
-        done, _ = await asyncio.wait({work}, timeout=PROLOG_WAIT)
+        uid = _number(fields, "uid")
+        begun: list[asyncio.Task[Any]] = [asyncio.create_task(self._jobs.prolog(key, uid, _directive(fields)))]
+        if self._staging is not None:
+            begun.append(asyncio.create_task(self._staging.prolog(key.job_id, uid, fields)))
+        for work in begun:
+            self._preparing.add(work)
+            work.add_done_callback(self._preparing.discard)
+        done, _ = await asyncio.wait(begun, timeout=PROLOG_WAIT)
         for each in done:
             each.result()
         return {"status": "ok"}
@@ -71,6 +92,8 @@ class Answers:
             return _refused("only root may tell of a job's end")
         # A task, as the prolog's work is one: the two begin in the order in which they came.
         await asyncio.create_task(self._jobs.end(_number(fields, "job_id")))
+        if self._staging is not None:
+            await self._staging.epilog(_number(fields, "job_id"))
         return {"status": "ok"}
 
     async def _exit(self, peer: Peer, fields: Fields) -> Reply:
@@ -82,7 +105,7 @@ class Answers:
 
     async def _task(self, peer: Peer, fields: Fields) -> Reply:
         job_id, uid = _number(fields, "job_id"), _number(fields, "uid")
-        if reason := self._task_refusal(peer, job_id, uid):
+        if reason := self._rights.task_refusal(peer, job_id, uid):
             return _refused(reason)
         key = PlanKey(job_id, "", _number(fields, "restart", 0))
         memory = _number(fields, "mem", 0)
@@ -106,19 +129,6 @@ class Answers:
             "degraded": "; ".join(plan.degraded),
         }
 
-    def _task_refusal(self, peer: Peer, job_id: int, uid: int) -> str:
-        """Why this peer may not ask for that job; empty: it may. Root may ask for any job."""
-        if peer.uid == 0:
-            return ""
-        if peer.uid != uid:
-            return f"uid {peer.uid} asked as uid {uid}"
-        record = self._jobs.records.get(job_id)
-        its_job = self._cgroups.job_of(peer.pid)
-        told_by_root = record is not None and record.prologued and record.uid == uid
-        if its_job == job_id or (its_job is None and told_by_root):
-            return ""
-        return f"process {peer.pid} is not in a cgroup of job {job_id} on this node"
-
     # --- people's side ------------------------------------------------------------------------------------------------
 
     async def _job(self, peer: Peer, fields: Fields) -> Reply:
@@ -129,6 +139,16 @@ class Answers:
 
     async def _status(self, peer: Peer, fields: Fields) -> Reply:
         return _json(self._jobs.node_sample(peer.uid))
+
+    async def _ask_heatmap(self, peer: Peer, fields: Fields) -> Reply:
+        job_id = _number(fields, "job_id")
+        if not self._may_see(peer, job_id):
+            return _refused(f"job {job_id} is not yours, or not on this node")
+        rows, columns = (min(_number(fields, key, 32), LARGEST_PICTURE) for key in ("rows", "columns"))
+        picture = self._heatmap(job_id, rows, columns) if self._heatmap else None
+        if picture is None:
+            return _refused(f"nothing was seen of job {job_id} yet: it is small or young, or see `tierctl doctor`")
+        return _json(picture)
 
     async def _ask_doctor(self, peer: Peer, fields: Fields) -> Reply:
         return _json(await asyncio.to_thread(self._doctor))

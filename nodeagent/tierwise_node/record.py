@@ -3,11 +3,13 @@
 Pure: time comes in with each sample. The journal keeps a record across restarts, so it is one flat struct.
 """
 
+import mmap
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
-from tierwise.messages import JobReport, JobSample, PlanKey, TierUse, UsePoint
+from tierwise.messages import Heat, JobReport, JobSample, Movement, PlanKey, TierUse, UsePoint
 from tierwise.plans import Moves, Plan
 from tierwise.tiers import TierName
 from tierwise_node.cgroups import Usage
@@ -47,6 +49,15 @@ class JobRecord(msgspec.Struct):
     major_faults: int = 0
     oom_kills: int = 0
     moves: Moves = Moves()
+    promoted: int = 0
+    demoted: int = 0
+    broken_pins: int = 0
+    repaired_pins: int = 0
+    pin_is_hard: bool = False
+    pin_held: int = 0
+    """Bytes of the pinned part that have been on the fastest tier, and are the job's still."""
+    pin_missing: int = 0
+    """What of them the kernel has taken away, and is not back yet."""
     growing: bool = False
     settles: int = 0
     """From then on what is found should agree with the plan: growth has stopped and the excess has had its time."""
@@ -56,6 +67,9 @@ class JobRecord(msgspec.Struct):
     """Seconds between two points of the curve; doubled when it is full."""
     next_point: float = 0.0
     points: int = 0
+    heat: Heat | None = None
+    heat_seen: int = 0
+    """When its newest heat window was."""
 
     def observe(self, now: int, found: Mapping[TierName, int], usage: Usage, gap: bool = False) -> None:
         """Add a sample. `gap`: nobody watched since the last one; its bytes are taken as the mean of both ends."""
@@ -75,6 +89,38 @@ class JobRecord(msgspec.Struct):
         self.major_faults = max(self.major_faults, usage.major_faults)
         self.oom_kills = max(self.oom_kills, usage.oom_kills)
         self.suspended = usage.suspended
+
+    @property
+    def movable(self) -> bool:
+        """Whether we may move its pages: it has a plan, or it is one of those that are placed by prediction."""
+        return self.plan is not None or (self.directive in ("", "auto") and self.uid != 0)
+
+    @property
+    def pinned(self) -> int:
+        """Bytes of its plan that are never moved down."""
+        return sum(part.pinned for part in self.plan.parts) if self.plan else 0
+
+    def watch_pin(self, fastest: TierName, before: int, swapped: int) -> None:
+        """Count what was taken from the pinned part since the last sample, and what came back.
+
+        `before`: bytes that the job had then, `swapped` has swapped out now. What the job freed nobody took.
+        """
+        total = sum(self.found.values())
+        due = min(self.pinned, total + swapped)
+        here = min(self.found.get(fastest, 0), due)
+        freed = max(before - total - swapped, 0)
+        self.pin_held = min(max(self.pin_held, here), due)
+        self.pin_held -= min(max(self.pin_held - here - self.pin_missing, 0), freed)
+        missing = self.pin_held - here
+        self.broken_pins += max(missing - self.pin_missing, 0) // mmap.PAGESIZE
+        self.repaired_pins += max(self.pin_missing - missing, 0) // mmap.PAGESIZE
+        self.pin_missing = missing
+
+    def count(self, moves: Moves, promoted: int, demoted: int) -> None:
+        """Add verified moves; pages that went up and that went down."""
+        self.moves += moves
+        self.promoted += promoted
+        self.demoted += demoted
 
     def compare(self, now: int, agrees: bool | None, excess_seconds: float) -> None:
         """Count whether this sample agreed with the plan, once the excess has had the time that it takes to move."""
@@ -112,7 +158,13 @@ class JobRecord(msgspec.Struct):
             directive=self.directive,
             reason=self.reason,
             started=self.started,
+            movement=self.movement(),
         )
+
+    def movement(self) -> Movement:
+        """What moving did."""
+        pin: Literal["", "soft", "hard"] = "" if not self.pinned else "hard" if self.pin_is_hard else "soft"
+        return Movement(self.promoted, self.demoted, self.broken_pins, self.repaired_pins, pin)
 
     def report(self, node: str, ended: int, end: str, curve: tuple[UsePoint, ...]) -> JobReport:
         """The job's report. A job in which nothing could be compared, being short or small, disagreed with nothing."""
@@ -145,4 +197,6 @@ class JobRecord(msgspec.Struct):
             gaps=self.gaps,
             whole=True,
             oom_kills=self.oom_kills,
+            movement=self.movement(),
+            heat=self.heat,
         )

@@ -1,0 +1,145 @@
+"""The tracker that reads accessed bits: DAMON on virtual addresses, a few kdamonds that share the jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tierwise_node.hotness.aggregations import Aggregations, Region, tracing
+from tierwise_node.hotness.kdamonds import ADMIN, Attributes, Kdamonds
+from tierwise_node.hotness.tracker import Seen
+from tierwise_policy.heat import RANGE
+
+SLOTS = 4
+"""Kdamonds: each costs its CPU even when it finds nothing, so small jobs share them."""
+PACE = Attributes(sample=0.1, samples=20, least_regions=50, most_regions=400)
+"""20 samples tell shares of 5 % apart; 400 regions are about 3,000 page table walks a second and kdamond."""
+PATIENCE = 20.0
+"""Seconds that a kdamond runs at least before new processes of its jobs make it begin again: its regions start coarse
+and halve once an aggregation."""
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class _Slot:
+    """One kdamond: the processes that it was given, in that order, and since when it runs."""
+
+    pids: list[int] = field(default_factory=list)
+    pid: int = 0
+    since: float = 0.0
+    cpu: float = 0.0
+    """Of the kdamond that runs; `spent`: of those before it."""
+    spent: float = 0.0
+
+
+class Damon:
+    """See Tracker. `node` tells the agents of one host apart; `journal` outlives the agent."""
+
+    name = "damon"
+
+    def __init__(self, journal: Path, node: str, admin: Path = ADMIN, pace: Attributes = PACE) -> None:
+        self._kdamonds = Kdamonds(journal, SLOTS, admin)
+        self._node, self._base = node, pace
+        self._attributes = pace
+        self._slots = [_Slot() for _ in range(SLOTS)]
+        self._of_job: dict[int, int] = {}
+        self._aggregations: Aggregations | None = None
+
+    def problem(self) -> str:
+        """See Tracker."""
+        if tracing() is None:
+            return "tracefs with damon_aggregated is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
+        return self._kdamonds.problem()
+
+    def follow(self, jobs: Mapping[int, Sequence[int]], pace: int) -> None:
+        """See Tracker."""
+        if self._aggregations is None:
+            if not jobs:
+                return
+            self._open()
+        self._assign(jobs)
+        slower = Attributes(self._base.sample * pace, *_shape(self._base))
+        changed, self._attributes = slower != self._attributes, slower
+        for index, slot in enumerate(self._slots):
+            wanted = sorted(pid for job, at in self._of_job.items() if at == index for pid in jobs[job])
+            self._run(index, slot, wanted, changed)
+
+    def read(self) -> dict[int, Seen]:
+        """See Tracker."""
+        if self._aggregations is None:
+            return {}
+        targets = {(slot.pid, at): pid for slot in self._slots for at, pid in enumerate(slot.pids)}
+        found = self._aggregations.read()
+        return {targets[key]: self._seen(targets[key], region) for key, region in found.items() if key in targets}
+
+    def cpu(self) -> float:
+        """See Tracker."""
+        for slot in self._slots:
+            slot.cpu = max(slot.cpu, _cpu(slot.pid))
+        return sum(slot.spent + slot.cpu for slot in self._slots)
+
+    def stop(self) -> None:
+        """See Tracker."""
+        self._kdamonds.give_back()
+        if self._aggregations is not None:
+            self._aggregations.close()
+            self._aggregations = None
+        self._slots = [_Slot() for _ in range(SLOTS)]
+        self._of_job.clear()
+
+    def _open(self) -> None:
+        place = tracing()
+        if place is None:
+            raise OSError("tracefs has gone")
+        self._kdamonds.take()
+        self._aggregations = Aggregations(place, f"tierwise-{self._node}")
+
+    def _assign(self, jobs: Mapping[int, Sequence[int]]) -> None:
+        """Each job to one kdamond for its life; a new one to the one that has fewest jobs."""
+        self._of_job = {job: index for job, index in self._of_job.items() if job in jobs}
+        for job in jobs:
+            if job not in self._of_job:
+                held = list(self._of_job.values())
+                self._of_job[job] = min(range(SLOTS), key=held.count)
+
+    def _run(self, index: int, slot: _Slot, wanted: list[int], changed: bool) -> None:
+        """Begin again where processes are new, or all have ended; who ended meanwhile costs nothing."""
+        alive = self._kdamonds.running(index) if slot.pid else 0
+        new = set(wanted) - set(slot.pids)
+        young = alive and time.monotonic() - slot.since < PATIENCE * self._attributes.sample / self._base.sample
+        if wanted and alive and not changed and (not new or young):
+            return
+        slot.spent, slot.cpu = slot.spent + max(slot.cpu, _cpu(slot.pid)), 0.0
+        slot.pids, slot.pid = wanted, 0
+        if alive and not wanted:
+            self._kdamonds.off(index)
+        if wanted:
+            with contextlib.suppress(ProcessLookupError):
+                self._kdamonds.on(index, wanted, self._attributes)
+                slot.pid, slot.since = self._kdamonds.running(index), time.monotonic()
+
+    def _seen(self, pid: int, region: Region) -> Seen:
+        ranges = np.empty(len(region.start), RANGE)
+        ranges["pid"], ranges["start"], ranges["end"] = pid, region.start, region.end
+        ranges["heat"] = np.minimum(region.accesses / self._attributes.samples, 1.0)
+        ranges["age"] = region.age * self._attributes.aggregation
+        return Seen(self._attributes.aggregation, ranges)
+
+
+def _shape(attributes: Attributes) -> tuple[int, int, int]:
+    return attributes.samples, attributes.least_regions, attributes.most_regions
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU that a kernel thread has used (proc(5): utime and stime); 0 when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS

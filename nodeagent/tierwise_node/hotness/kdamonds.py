@@ -1,0 +1,151 @@
+"""DAMON's kernel threads as sysfs has them (Documentation/admin-guide/mm/damon/usage.rst): taken, run and given back.
+
+sysfs has no owners: whoever writes nr_kdamonds has them all, and it can't be changed while one runs. So we take them
+only where there are none, write down which processes each will look at before it is switched on, and at the next
+start switch off what we find running exactly so; for anything else we stand back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+ADMIN = Path("/sys/kernel/mm/damon/admin")
+MICRO = 1_000_000
+
+
+class Attributes(msgspec.Struct, frozen=True):
+    """How often DAMON looks (seconds), and between how many regions it keeps a process group."""
+
+    sample: float
+    samples: int
+    """Samples that one aggregation adds up."""
+    least_regions: int
+    most_regions: int
+
+    @property
+    def aggregation(self) -> float:
+        """Seconds of one aggregation."""
+        return self.sample * self.samples
+
+
+class _Kept(msgspec.Struct):
+    """The journal: of this boot, so many kdamonds are ours, and these look at these processes."""
+
+    boot: str
+    count: int
+    targets: dict[int, list[int]] = {}
+
+
+class Kdamonds:
+    """A fixed number of kdamonds, each with one context. Used by one thread at a time. Raises OSError."""
+
+    def __init__(self, journal: Path, count: int, admin: Path = ADMIN) -> None:
+        self._journal, self._folder, self.count = journal, admin / "kdamonds", count
+        self._kept, self._taken = _Kept(_boot_id(), 0), False
+
+    def problem(self) -> str:
+        """Why they can't be ours; empty: they are, or could be taken."""
+        if not self._folder.is_dir():
+            return f"no {self._folder}: the kernel has no DAMON (CONFIG_DAMON_SYSFS)"
+        there = int(_read(self._folder / "nr_kdamonds"))
+        kept = self._kept if self._taken else self._load()
+        if there and there != kept.count:
+            return f"{there} kdamonds are somebody else's (damo?): we stand back until nr_kdamonds is 0"
+        foreign = [
+            index for index in range(there) if self.running(index) and self._found(index) != kept.targets.get(index)
+        ]
+        return f"kdamond {foreign[0]} looks at processes that we didn't give it: we stand back" if foreign else ""
+
+    def take(self) -> None:
+        """Make them ours, and end those that a killed agent left running. Only without a problem."""
+        there = int(_read(self._folder / "nr_kdamonds"))
+        for index in range(there):
+            self.off(index)
+        self._keep(_Kept(_boot_id(), self.count))
+        self._taken = True
+        if there != self.count:
+            (self._folder / "nr_kdamonds").write_text(str(self.count))
+
+    def on(self, index: int, pids: Sequence[int], attributes: Attributes) -> None:
+        """Let one look at these processes, from the beginning. Raises ProcessLookupError when all have ended."""
+        self.off(index)
+        self._kept.targets[index] = list(pids)
+        self._keep(self._kept)
+        place = self._folder / str(index)
+        context = place / "contexts/0"
+        (place / "contexts/nr_contexts").write_text("1")
+        (context / "operations").write_text("vaddr")
+        intervals, regions = context / "monitoring_attrs/intervals", context / "monitoring_attrs/nr_regions"
+        aggregation = int(attributes.aggregation * MICRO)
+        for file, value in (
+            (intervals / "sample_us", int(attributes.sample * MICRO)),
+            (intervals / "aggr_us", aggregation),
+            (intervals / "update_us", 2 * aggregation),
+            (regions / "max", attributes.most_regions),
+            (regions / "min", attributes.least_regions),
+            (context / "targets/nr_targets", len(pids)),
+        ):
+            file.write_text(str(value))
+        for number, pid in enumerate(pids):
+            (context / f"targets/{number}/pid_target").write_text(str(pid))
+        (place / "state").write_text("on")
+
+    def off(self, index: int) -> None:
+        """End one, if it runs."""
+        if self.running(index):
+            with contextlib.suppress(OSError):  # it has ended by itself meanwhile: its processes have
+                (self._folder / str(index) / "state").write_text("off")
+        if self._kept.targets.pop(index, None):
+            self._keep(self._kept)
+
+    def running(self, index: int) -> int:
+        """The pid of a kdamond; 0: it doesn't run. It ends by itself when all its processes have."""
+        place = self._folder / str(index)
+        return max(int(_read(place / "pid")), 0) if _read(place / "state") == "on" else 0
+
+    def give_back(self) -> None:
+        """End all of them, if they are ours, and leave sysfs as we found it."""
+        if not self._taken:
+            return
+        for index in range(self.count):
+            self.off(index)
+        with contextlib.suppress(OSError):  # EBUSY: somebody switched one on
+            (self._folder / "nr_kdamonds").write_text("0")
+        self._kept, self._taken = _Kept(_boot_id(), 0), False
+        self._journal.unlink(missing_ok=True)
+
+    def _found(self, index: int) -> list[int]:
+        targets = self._folder / str(index) / "contexts/0/targets"
+        return [
+            int(_read(targets / f"{number}/pid_target")) for number in range(int(_read(targets / "nr_targets") or 0))
+        ]
+
+    def _load(self) -> _Kept:
+        try:
+            kept = msgspec.json.decode(self._journal.read_bytes(), type=_Kept, strict=False)
+        except (OSError, msgspec.DecodeError):
+            return _Kept(_boot_id(), 0)
+        return kept if kept.boot == _boot_id() else _Kept(_boot_id(), 0)
+
+    def _keep(self, kept: _Kept) -> None:
+        self._kept = kept
+        new = self._journal.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(kept))
+        os.replace(new, self._journal)
+
+
+def _read(path: Path) -> str:
+    """A file's one word; empty where there is none."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _boot_id() -> str:
+    return _read(Path("/proc/sys/kernel/random/boot_id"))
