@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .PHONY: help demo test setup venv lint typecheck ctest pytest native-test lab-test guest-test virtual-test spank \
-  bench-submit bench-sizing deb rpm clean
+  bench-submit bench-sizing bench-tiering deb rpm clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
@@ -23,7 +23,7 @@ setup:  ## The Debian packages that the lab and the tests need (asks apt only fo
 
 venv: $(VENV)/.ready  ## The virtual environment with everything for development
 
-$(VENV)/.ready: setup.py $(wildcard csrc/pages/*)
+$(VENV)/.ready: setup.py $(wildcard csrc/pages/* csrc/libtierwise/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -e .[dev]
 	@touch $@
@@ -34,7 +34,7 @@ lint: venv  ## ruff over everything
 
 typecheck: venv  ## mypy --strict over every room
 	$(BIN)/mypy library/tierwise policy/tierwise_policy decision/tierwise_decision \
-	  nodeagent/tierwise_node cli/tierwise_cli lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py bench/sizing
+	  nodeagent/tierwise_node cli/tierwise_cli lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py bench/sizing bench/tiering
 
 ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sanitizers
 	$(MAKE) -C csrc/pages test
@@ -66,6 +66,12 @@ bench-submit: setup venv spank  ## What Tierwise costs a submission, in build/be
 TRACES ?= $(sort $(wildcard ../shared/data/nfcore/trace_*.csv.gz))
 bench-sizing: venv  ## Estimates of memory on TRACES="FILE …" beside published methods, in build/bench/sizing.json
 	PYTHONPATH=bench OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sizing $(TRACES)
+
+RUNS ?= 5
+bench-tiering: setup venv  ## Programs on a node with memory tiers, under a memory clock: docs/tiering.md (RUNS=5)
+	PYTHONPATH=bench:lab $(BIN)/python -m tiering validate
+	PYTHONPATH=bench:lab $(BIN)/python -m tiering measure --runs $(RUNS)
+	PYTHONPATH=bench:lab $(BIN)/python -m tiering report --docs docs
 
 deb: setup venv  ## The Debian package, in build/deb
 	PATH="$(CURDIR)/$(BIN):$$PATH" packaging/deb
