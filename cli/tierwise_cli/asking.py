@@ -12,7 +12,7 @@ from tierwise.client import DecisionClient
 from tierwise.config import Config
 from tierwise.errors import ProtocolError, RefusedError, TierwiseError, UnavailableError
 from tierwise.local import ask
-from tierwise.messages import JobSample, JobView, Mechanism, NodeSample, NodeView
+from tierwise.messages import Heatmap, JobSample, JobView, Mechanism, NodeName, NodeSample, NodeView
 from tierwise.munge import Munge
 from tierwise_cli.settings import Settings
 
@@ -60,6 +60,13 @@ def local_job(settings: Settings, job_id: int) -> JobView:
         state="running",
         samples={_node_of(settings, path): sample for path, sample in samples.items()},
     )
+
+
+def heatmaps(settings: Settings, job_id: int, rows: int, columns: int) -> dict[NodeName, Heatmap]:
+    """A job's heatmap by this host's agents that have seen it. Raises TierwiseError when none has."""
+    question: dict[str, str | int] = {"op": "heatmap", "job_id": job_id, "rows": rows, "columns": columns}
+    found = _from_agents(settings, question, Heatmap)
+    return {_node_of(settings, path): heatmap for path, heatmap in found.items()}
 
 
 def mechanisms(path: str) -> list[Mechanism]:

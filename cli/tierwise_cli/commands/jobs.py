@@ -1,18 +1,24 @@
 """`tierctl jobs` and `tierctl job ID`."""
 
 import sys
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
+from rich.console import Group
 
 from tierwise.errors import RefusedError, TierwiseError, UnavailableError
 from tierwise.messages import JobView
 from tierwise_cli import asking
 from tierwise_cli.exits import DISAGREES
 from tierwise_cli.settings import Settings, common_options, remark, settings_of
+from tierwise_cli.show.heatmap import HeatmapPicture, write_png
 from tierwise_cli.show.job import Orders
 from tierwise_cli.show.job import job as job_picture
 from tierwise_cli.show.jobs import jobs as jobs_picture
+
+ROWS, LARGEST = 24, 96
+"""Rows of a heatmap on a terminal; rows and columns of one that an agent gives at most."""
 
 
 @click.command()
@@ -45,8 +51,10 @@ def _job_ids(context: click.Context, _parameter: click.Parameter, incomplete: st
 @click.command()
 @common_options
 @click.argument("job_id", type=click.IntRange(1), shell_complete=_job_ids)
+@click.option("--heatmap", is_flag=True, help="Where and when it accesses its memory: on a node of the job.")
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Write the heatmap as a picture.")
 @click.pass_context
-def job(context: click.Context, job_id: int) -> None:
+def job(context: click.Context, job_id: int, heatmap: bool, png: Path | None) -> None:
     """The plan of a job beside what its pages say; after its end, its report.
 
     \b
@@ -57,13 +65,27 @@ def job(context: click.Context, job_id: int) -> None:
     \b
       tierctl job 4711
       tierctl job 4711 --json
+      srun --overlap --jobid=4711 tierctl job 4711 --heatmap
     """
     settings = settings_of(context)
+    if heatmap or png:
+        _heatmap(settings, job_id, png)
+        return
     view = _view(settings, job_id)
     orders = {} if settings.json else _orders(settings)
     settings.show(view, lambda: job_picture(view, orders))
     if any(sample.agrees is False for sample in view.samples.values()):
         sys.exit(DISAGREES)
+
+
+def _heatmap(settings: Settings, job_id: int, png: Path | None) -> None:
+    """Heatmaps stay where they are made: addresses are nobody else's business, and they are large."""
+    heatmaps = asking.heatmaps(settings, job_id, *((LARGEST, LARGEST) if png else (ROWS, LARGEST)))
+    if png:
+        write_png(heatmaps, png)
+        remark(f"wrote {png}")
+    else:
+        settings.show(heatmaps, lambda: Group(*(HeatmapPicture(*each) for each in heatmaps.items())))
 
 
 def _view(settings: Settings, job_id: int) -> JobView:
