@@ -76,7 +76,7 @@ class Agent:
         jobs = Jobs(self._node, topology, cgroups, journal, planner, agent.sample_interval, after_absence)
         deliveries = Deliveries(service, jobs, journal, agent.report_interval)
         rate = tier_rate(agent.move_limit, {tier.name: tier.bandwidth for tier in topology.tiers()})
-        watch = Watch(jobs, topology, Placer(topology, cgroups), agent.sample_interval, rate)
+        watch = Watch(jobs, topology, Placer(topology, cgroups), agent.sample_interval, rate, agent.margin)
         doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config)
         folder = agent.stage.path
         staging = Staging(self._node, Path(self._path(folder)), agent.stage, jobs, cgroups) if folder else None

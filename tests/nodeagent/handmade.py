@@ -74,17 +74,22 @@ class JobCgroups:
             name = "memory.max" if VERSION == 2 else "memory.limit_in_bytes"
             (self.folders(job_id, uid)[-1] / name).write_text(str(limit))
 
-    def start(self, job_id: int, argv: list[str], uid: int = NOBODY) -> subprocess.Popen[str]:
-        """A process of the job; it is in the cgroup before it runs."""
+    def start(
+        self, job_id: int, argv: list[str], uid: int = NOBODY, stdin: int | None = None, become: bool = True
+    ) -> subprocess.Popen[str]:
+        """A process of the job; it is in the cgroup before it runs. Not `become`: it takes the uid on by itself."""
         procs = [folder / "step_0/cgroup.procs" for folder in self.folders(job_id, uid)]
 
         def enter() -> None:
             for each in procs:
                 each.write_text(str(os.getpid()))
-            os.setgid(uid)
-            os.setuid(uid)
+            if become:
+                os.setgid(uid)
+                os.setuid(uid)
 
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, preexec_fn=enter, cwd="/")  # noqa: PLW1509
+        process = subprocess.Popen(  # noqa: PLW1509
+            argv, stdin=stdin, stdout=subprocess.PIPE, text=True, preexec_fn=enter, cwd="/"
+        )
         self._processes.append(process)
         return process
 
@@ -154,7 +159,7 @@ class AgentProcess:
 
     def configure(self, agent: Mapping[str, object]) -> None:
         """Write the configuration."""
-        settings = {
+        settings: dict[str, Any] = {
             "service": str(self.folder / "decision.sock"),
             "socket": str(self.folder / "agent-%n.sock"),
             "state": str(self.folder / "state"),
@@ -162,8 +167,12 @@ class AgentProcess:
             "report_interval": 1.0,
             **agent,
         }
+        stage = {"path": str(self.folder / "stage"), **settings.pop("stage", {})}
         self.config.write_text(
-            "[agent]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+            "[agent]\n"
+            + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+            + "[agent.stage]\n"
+            + "".join(f"{key} = {json.dumps(value)}\n" for key, value in stage.items())
         )
 
     @property
@@ -207,6 +216,7 @@ class AgentProcess:
         """End it if it runs."""
         if self._process is not None and self._process.poll() is None:
             self.end(signal.SIGTERM)
+        unmount_below(self.folder)
 
     def ask(self, **fields: str | int) -> dict[str, str]:
         """One question on its socket, as this process."""
@@ -226,6 +236,13 @@ class AgentProcess:
         """The reports that wait in its journal for the service."""
         with contextlib.closing(sqlite3.connect(self.folder / "state/journal.db")) as database:
             return [json.loads(row[0]) for row in database.execute("SELECT report FROM reports ORDER BY number")]
+
+
+def unmount_below(folder: Path) -> None:
+    """Take away the mounts that a killed agent left."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for place in reversed([mount for mount in mounts if mount.startswith(f"{folder}/")]):
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def _ended(process: subprocess.Popen[str]) -> bool:
