@@ -83,12 +83,12 @@ struct shares {
 	int count, room;
 };
 
-static void add(struct shares *shares, const char *name, size_t bytes)
+static void add(struct shares *shares, const char name[TIER_NAME], size_t bytes)
 {
 	if (bytes == 0)
 		return;
 	if (shares->count < shares->room) {
-		snprintf(shares->items[shares->count].tier, TIER_NAME, "%s", name);
+		memcpy(shares->items[shares->count].tier, name, TIER_NAME);
 		shares->items[shares->count].bytes = bytes;
 	}
 	shares->count++;
@@ -99,7 +99,7 @@ int tierwise_where(const void *start, size_t size, struct tierwise_share *items,
 	struct shares shares = {items, 0, room};
 	size_t bytes[MAX_NODES + 1] = {0};
 	struct tier tiers[MAX_TIERS];
-	char name[TIER_NAME];
+	char name[TIER_NAME] = "";
 
 	if (count((uintptr_t)start, (uintptr_t)start + size, bytes) != 0) {
 		say("the kernel does not say where pages are: %s", strerror(errno));
@@ -112,6 +112,6 @@ int tierwise_where(const void *start, size_t size, struct tierwise_share *items,
 		snprintf(name, sizeof name, "node%u", node);
 		add(&shares, name, bytes[node]);
 	}
-	add(&shares, "", bytes[MAX_NODES]);
+	add(&shares, (const char[TIER_NAME]){""}, bytes[MAX_NODES]);
 	return shares.count;
 }
