@@ -21,6 +21,8 @@ Addresses = npt.NDArray[np.uint64]
 
 MOST = 0.8
 """The hottest part of a job is the smallest that takes this share of its accesses (chapter 8; ALGORITHMS 7)."""
+WHOLE = 0.9
+"""Where the hottest part is more than this share of the memory, there is no cold one to tell it from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +112,7 @@ def trustworthy(before: Ranges, now: Ranges, resident: int = 0) -> bool:
     then twice its base rate), or, where p is so large that twice is not possible, half of what is.
     """
     part, taken = shares(hottest(before), now, resident)
-    return part > 0 and taken >= min(2 * part, (1 + part) / 2)
+    return 0 < part < WHOLE and taken >= min(2 * part, (1 + part) / 2)
 
 
 def _integral(inner: Ranges, outer: Ranges, density: Numbers) -> float:

@@ -18,7 +18,8 @@ NOTHING, COLD, HOTTEST = 0, 1, 255
 class Picture:
     """`cells[row, column]`: heat from COLD to HOTTEST, by place and time; `times` (ns) of the columns.
 
-    A row is the bytes of one process from `starts` to `ends`: equal shares of all that was ever seen, holes left out.
+    Rows are equal shares of all that was ever seen, holes left out: of process `pids`, from `starts` to `ends` (where
+    another process follows within the row, to the end of this one).
     """
 
     times: tuple[int, ...]
@@ -30,7 +31,7 @@ class Picture:
 
 @dataclass
 class History:
-    """The windows of one job, thinned out as they become many: every other one is dropped, and left out from then on."""
+    """The windows of one job, thinned out as they become many: every other one is dropped, and no longer taken."""
 
     frames: list[tuple[int, Ranges]] = field(default_factory=list)
     stride: int = 1
@@ -60,9 +61,11 @@ class History:
         places = np.concatenate([[0], np.cumsum(ends - starts)]).astype(np.float64)
         edges = np.linspace(0, places[-1], min(rows, len(starts) * rows) + 1)
         cells = np.stack([_column(ranges, pids, starts, places, edges) for _, ranges in frames], axis=1)
-        first, last = _addresses(edges[:-1], starts, places), _addresses(edges[1:] - 1, starts, places)
-        low = np.uint64((1 << _ADDRESS_BITS) - 1)
-        owner = pids[(first >> np.uint64(_ADDRESS_BITS)).astype(np.int64)].astype(np.int32)
+        first, last = (_addresses(place, starts, places) for place in (edges[:-1], edges[1:] - 1))
+        high, low = np.uint64(_ADDRESS_BITS), np.uint64((1 << _ADDRESS_BITS) - 1)
+        rank = first >> high
+        own = ends[np.searchsorted(starts, (rank + np.uint64(1)) << high) - 1]  # the end of its process's last area
+        last, owner = np.minimum(last, own - np.uint64(1)), pids[rank.astype(np.int64)].astype(np.int32)
         return Picture(tuple(time for time, _ in frames), owner, first & low, (last & low) + np.uint64(1), cells)
 
 

@@ -31,7 +31,7 @@ class HeatmapPicture:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         heatmap, plain = self._heatmap, options.ascii_only or console.color_system is None
         yield Text.assemble((words.safe(self._node), words.HEAD), f"  {_summary(heatmap)}")
-        width = max(options.max_width - 34, 8)
+        width = max(options.max_width - 29, 8)
         labels = _labels(heatmap)
         for label, row in zip(labels, heatmap.rows, strict=True):
             yield Segment(label)
@@ -40,7 +40,7 @@ class HeatmapPicture:
             yield Segment.line()
         if heatmap.times:
             begun, ended = (_clock(at) for at in (heatmap.times[-width:][0], heatmap.times[-1]))
-            yield Text(f"{'':32}{begun} … {ended}", words.FAINT)
+            yield Text(f"{'':28}{begun} … {ended}", words.FAINT)
 
 
 def _summary(heatmap: Heatmap) -> str:
@@ -58,7 +58,7 @@ def _labels(heatmap: Heatmap) -> Iterator[str]:
     for row in heatmap.rows:
         process = f"{row.pid:>8}" if row.pid != last else ""
         last = row.pid
-        yield f"  {process:>8} {row.start:>14x} {format_size((row.end - row.start) >> 10 << 10)[:5]:>5} "
+        yield f"  {process:>8} {row.start:>16x} "
 
 
 def _share(cell: int) -> float:
