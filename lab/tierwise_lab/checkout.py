@@ -15,7 +15,7 @@ from tierwise_lab.layout import Layout
 from tierwise_lab.mounts import bind_read_only
 from tierwise_lab.options import REPOSITORY
 
-ROOMS = ("library", "policy", "decision", "nodeagent", "cli")
+ROOMS = ("library", "policy", "decision", "nodeagent", "slurm_plugin", "cli")
 
 
 def install_commands(layout: Layout) -> None:

@@ -26,7 +26,7 @@ PYTHON = "3.13"  # trixie's
 IN_GUEST = Path("/opt/tierwise")
 WHEEL_INPUTS = (
     *("setup.py", "pyproject.toml", "README.md", "LICENSE"),
-    *("library", "policy", "decision", "nodeagent", "cli", "csrc"),
+    *("library", "policy", "decision", "nodeagent", "slurm_plugin", "cli", "csrc"),
 )
 AS_THEY_ARE = ("lab", "tests", "slurm_plugin", "etc", "bench", "pyproject.toml")
 NOT_SOURCES = {"__pycache__", "build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
