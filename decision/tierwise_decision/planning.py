@@ -53,13 +53,19 @@ def outlook(
 
 
 def final_plan(
-    request: Request, memory: int, tiers: Sequence[Tier], evictable: Mapping[TierName, int], pin_share: float
+    request: Request,
+    memory: int,
+    tiers: Sequence[Tier],
+    evictable: Mapping[TierName, int],
+    displaceable: Mapping[TierName, int],
+    pin_share: float,
 ) -> Plan:
     """The plan on a node as its agent sees it now. Sizes beyond `memory` are clipped: nobody is refused any more."""
-    rooms = [
-        TierRoom(tier.name, room := min(evictable.get(tier.name, 0), tier.capacity), tier.bandwidth, room)
-        for tier in sorted(tiers, key=lambda tier: tier.rank)
-    ]
+    rooms = []
+    for tier in sorted(tiers, key=lambda tier: tier.rank):
+        room = min(evictable.get(tier.name, 0), tier.capacity)
+        more = min(displaceable.get(tier.name, 0), tier.capacity - room)
+        rooms.append(TierRoom(tier.name, room, tier.bandwidth, room + more, more))
     return allocate(resolve(request, memory, explicit=False), rooms, pin_share=pin_share)
 
 

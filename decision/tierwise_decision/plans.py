@@ -71,7 +71,7 @@ class Plans:
             reason = SWITCHED_OFF if asked.mode == "off" else NO_HISTORY
             return PlanAnswer(query.key, directive, memory, None, reason)
         share = self._settings.config.agent.pin_share
-        plan = final_plan(asked, memory, query.tiers, query.evictable, share)
+        plan = final_plan(asked, memory, query.tiers, query.evictable, query.displaceable, share)
         if not plan.parts:
             return PlanAnswer(query.key, directive, memory, None, UNKNOWN_MEMORY)
         return PlanAnswer(query.key, directive, memory, plan, basis=basis)

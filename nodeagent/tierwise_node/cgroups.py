@@ -20,7 +20,7 @@ class Usage:
     """What a job holds and did. Bytes; faults and kills are counted since the cgroup was made.
 
     `nodes` are anonymous and shared-memory bytes per NUMA node; `limit` is None where there is none; `peak` is the
-    kernel's own high-water mark, page cache included.
+    kernel's own high-water mark, page cache included; `swapped` bytes are on a swap device.
     """
 
     nodes: dict[int, int] = field(default_factory=dict)
@@ -31,6 +31,7 @@ class Usage:
     major_faults: int = 0
     oom_kills: int = 0
     suspended: bool = False
+    swapped: int = 0
 
 
 class JobCgroup(Protocol):
@@ -43,7 +44,7 @@ class JobCgroup(Protocol):
     def usage(self, last: Usage | None = None) -> Usage | None:
         """What the job holds now; None when the cgroup is gone.
 
-        With `last`, a recent usage, only `nodes` is read again: a beat of the agent must cost little.
+        With `last`, a recent usage, little but `nodes` is read again: a beat of the agent must cost little.
         """
 
     def pids(self) -> list[int]:
@@ -116,8 +117,9 @@ class V2Job:
         if numa is None:
             return Usage(suspended=self._suspended()) if self.folder.exists() else None
         nodes = _sum_nodes(numa, ("anon", "shmem"), 1)
+        swapped = _number(_read(self.folder, "memory.swap.current")) or 0
         if last is not None:
-            return replace(last, nodes=nodes)
+            return replace(last, nodes=nodes, swapped=swapped)
         stat = _numbers(_read(self.folder, "memory.stat"))
         return Usage(
             nodes=nodes,
@@ -128,6 +130,7 @@ class V2Job:
             major_faults=stat.get("pgmajfault", 0),
             oom_kills=_numbers(_read(self.folder, "memory.events")).get("oom_kill", 0),
             suspended=self._suspended(),
+            swapped=swapped,
         )
 
     def pids(self) -> list[int]:
@@ -168,6 +171,7 @@ class V1Job:
             major_faults=stat.get("total_pgmajfault", 0),
             oom_kills=_numbers(_read(self.memory, "memory.oom_control")).get("oom_kill", 0),
             suspended=self._suspended(),
+            swapped=stat.get("total_swap", 0),
         )
 
     def pids(self) -> list[int]:

@@ -11,13 +11,18 @@ import msgspec
 
 from tierwise import __version__
 from tierwise.messages import JobSample, NodeSample, PlanKey
+from tierwise.plans import Plan
 from tierwise.tiers import Tier, TierName
+from tierwise.units import format_size
 from tierwise_node.cgroups import Cgroups, JobCgroup, Usage
+from tierwise_node.events import Events
 from tierwise_node.journal import Journal
 from tierwise_node.planner import Planner, evictable
 from tierwise_node.record import MAX_POINTS, SECOND, JobRecord
+from tierwise_node.revisions import given_up, grown, held_by_unplanned, improved
 from tierwise_node.tiers import Topology
 from tierwise_policy.placement import agrees
+from tierwise_policy.replacement import make_room
 
 log = logging.getLogger(__name__)
 GONE = 5.0
@@ -51,6 +56,10 @@ class Jobs:
         self.usages: dict[int, Usage] = {}
         self.groups: dict[int, JobCgroup] = {}
         self.changed: Callable[[], None] = lambda: None
+        self.wake: Callable[[], None] = lambda: None
+        """Called when pages should move at once."""
+        self.events = Events()
+        self._gave_back = False
         self.records = {record.key.job_id: record for record in journal.records()}
         self._taken_over: set[int] = set()
         if after_absence:
@@ -109,12 +118,52 @@ class Jobs:
         if record.tasked and not memory:
             memory = sum(tier.capacity for tier in tiers)
         room = evictable(tiers, self.records.values(), self.usages, but=record.key.job_id)
-        answer = await self._planner.plan(record.key, record.uid, directive, memory, tiers, room)
+        others = [other for other in self.records.values() if other.key.job_id != record.key.job_id]
+        without = evictable(tiers, [other for other in others if not other.movable or other.plan], self.usages, but=0)
+        more = {name: given_up(others, name) + without[name] - room[name] for name in self._topology.order[:-1]}
+        answer = await self._planner.plan(record.key, record.uid, directive, memory, tiers, room, more)
         record.directive = answer.directive or directive
         record.memory = answer.memory or memory
         record.plan, record.reason = answer.plan, answer.reason
         record.final = record.tasked or answer.plan is not None or answer.memory > 0 or not directive
         self._journal.save(record)
+        if record.plan is not None:
+            self._make_way(record.key.job_id, record.plan, room)
+        self.changed()
+
+    def _make_way(self, job_id: int, plan: Plan, room: dict[TierName, int]) -> None:
+        """Other jobs' plans give up what this one takes beyond `room`; the next beat moves their pages."""
+        others = {other: record for other, record in self.records.items() if other != job_id}
+        left = {name: free - plan.tiers.get(name, 0) for name, free in room.items()}
+        for name in self._topology.order[:-1]:
+            needed = -left[name] - held_by_unplanned(others.values(), name)
+            plans = {other: record.plan for other, record in others.items() if record.plan is not None}
+            for other, changed in make_room(plans, name, needed, left, self._topology.order).items():
+                self._revise(others[other], changed, f"makes way for job {job_id}")
+                for tier in left:
+                    left[tier] -= changed.tiers.get(tier, 0) - plans[other].tiers.get(tier, 0)
+        if min(room[name] - plan.tiers.get(name, 0) for name in room) < 0:
+            self.wake()
+
+    def revise(self) -> None:
+        """Plans that follow their jobs: more for one that has grown, and what ended jobs gave back for the others."""
+        gave_back, self._gave_back = self._gave_back, False
+        for record in list(self.records.values()):
+            if record.plan is None or record.key.job_id not in self.usages:
+                continue
+            tiers = self.tiers()
+            room = evictable(tiers, self.records.values(), self.usages, but=record.key.job_id)
+            limit = self.usages[record.key.job_id].limit
+            if plan := grown(record, limit, tiers, room, self._planner.pin_share):
+                self._revise(record, plan, f"grew to {format_size(sum(record.found.values()))}")
+            elif gave_back and (plan := improved(record, tiers, room, self._planner.pin_share)):
+                self._revise(record, plan, "another job gave back")
+
+    def _revise(self, record: JobRecord, plan: Plan, why: str) -> None:
+        record.plan = plan
+        record.memory = max(record.memory, plan.size)
+        self._journal.save(record)
+        self.events.tell("plan changed", record.key.job_id, why)
         self.changed()
 
     def degrade(self, record: JobRecord, reason: str) -> None:
@@ -158,7 +207,9 @@ class Jobs:
         if not record.uid and not record.prologued:
             record.uid = _owner(self.groups[job_id])  # at its very start it has only Slurm's own processes
         self.usages[job_id] = usage
+        before = sum(record.found.values())
         record.observe(now, self._topology.per_tier(usage.nodes), usage, gap=job_id in self._taken_over)
+        record.watch_pin(self._topology.order[0], before, usage.swapped)
         self._taken_over.discard(job_id)
         if point := record.take_point(now, self._interval):
             self._journal.save(points=((record, point),))
@@ -184,6 +235,7 @@ class Jobs:
         job_id = record.key.job_id
         self._journal.end(record, record.report(self._node, ended, how, self._journal.curve(record)))
         del self.records[job_id]
+        self._gave_back = True
         self.usages.pop(job_id, None)
         self._taken_over.discard(job_id)
         self._forget_lock(job_id)

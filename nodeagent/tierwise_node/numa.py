@@ -40,7 +40,8 @@ class NumaNodes:
         self._nodes = sysfs / "devices/system/node"
         self._tiering = sysfs / "devices/virtual/memory_tiering"
         self._dax = sysfs / "bus/dax/devices"
-        self._low = _low_watermarks(proc / "zoneinfo")
+        self._low = _watermarks(proc / "zoneinfo", "low")
+        self._high = _watermarks(proc / "zoneinfo", "high")
 
     def facts(self) -> tuple[NodeFacts, ...]:
         """All nodes with memory, by number."""
@@ -68,6 +69,10 @@ class NumaNodes:
         info = self._meminfo(node)
         clean = max(info["Inactive(file)"] - info["Dirty"] - info["Writeback"], 0)
         return info["MemTotal"], max(info["MemFree"] + clean - self._low.get(node, 0), 0)
+
+    def between_watermarks(self, node: int) -> int:
+        """Bytes between a node's low and high watermarks: woken at the low one, the kernel reclaims up to the other."""
+        return max(self._high.get(node, 0) - self._low.get(node, 0), 0)
 
     def _meminfo(self, node: int) -> dict[str, int]:
         """Bytes by name. A node can go offline: then it has none."""
@@ -121,16 +126,16 @@ def parse_list(text: str) -> list[int]:
     return numbers
 
 
-def _low_watermarks(zoneinfo: Path) -> dict[int, int]:
-    """The sum of a node's zones' low watermarks, in bytes: below it the kernel reclaims."""
-    low: dict[int, int] = {}
+def _watermarks(zoneinfo: Path, name: str) -> dict[int, int]:
+    """The sum of a node's zones' watermarks of that name, in bytes: below the low one the kernel reclaims."""
+    sums: dict[int, int] = {}
     node = 0
     for line in zoneinfo.read_text().splitlines():
         if match := re.match(r"Node (\d+), zone", line):
             node = int(match[1])
-        elif match := re.match(r" +low +(\d+)$", line):
-            low[node] = low.get(node, 0) + int(match[1]) * PAGE
-    return low
+        elif match := re.match(rf" +{name} +(\d+)$", line):
+            sums[node] = sums.get(node, 0) + int(match[1]) * PAGE
+    return sums
 
 
 def _scaled(value: int | None, factor: int) -> int | None:

@@ -29,17 +29,28 @@ class Planner:
     """Makes plans. `ask` puts a query to the decision service, raising TierwiseError; it keeps its own budget."""
 
     def __init__(self, node: str, ask: Ask, pin_share: float) -> None:
-        self._node, self._ask, self._pin_share = node, ask, pin_share
+        self._node, self._ask, self.pin_share = node, ask, pin_share
         self._silent_until = 0.0
         self._told = ""
 
     async def plan(
-        self, key: PlanKey, uid: int, directive: str, memory: int, tiers: tuple[Tier, ...], room: dict[TierName, int]
+        self,
+        key: PlanKey,
+        uid: int,
+        directive: str,
+        memory: int,
+        tiers: tuple[Tier, ...],
+        room: dict[TierName, int],
+        more: dict[TierName, int] | None = None,
     ) -> PlanAnswer:
-        """The plan of a job that starts. `room`: what is evictable per tier. `memory` 0: not known yet."""
+        """The plan of a job that starts. `memory` 0: not known yet.
+
+        `room`: what is evictable per tier; `more`: what others would give up beyond it for a LAT or SHL part.
+        """
+        more = more or {}
         if time.monotonic() >= self._silent_until:
             try:
-                answer = await self._ask(PlanQuery(self._node, key, uid, directive, memory, tiers, room))
+                answer = await self._ask(PlanQuery(self._node, key, uid, directive, memory, tiers, room, more))
                 _check(answer, key, tiers)
                 self._told = ""
                 return answer
@@ -48,10 +59,11 @@ class Planner:
                 self._tell(error)
             except RefusedError as error:
                 self._tell(error)
-                return self._own(key, directive, memory, tiers, room, f"decision service refused: {error}"[:400])
+                why = f"decision service refused: {error}"[:400]
+                return self._own(key, directive, memory, tiers, room, more, why)
             except TierwiseError as error:
                 self._tell(error)
-        return self._own(key, directive, memory, tiers, room, "decision service unreachable")
+        return self._own(key, directive, memory, tiers, room, more, "decision service unreachable")
 
     def _tell(self, error: TierwiseError) -> None:
         if str(error) != self._told:
@@ -59,7 +71,14 @@ class Planner:
         self._told = str(error)
 
     def _own(
-        self, key: PlanKey, directive: str, memory: int, tiers: Iterable[Tier], room: Mapping[TierName, int], why: str
+        self,
+        key: PlanKey,
+        directive: str,
+        memory: int,
+        tiers: Iterable[Tier],
+        room: Mapping[TierName, int],
+        more: Mapping[TierName, int],
+        why: str,
     ) -> PlanAnswer:
         here = f"{why}: planned on the node"
         try:
@@ -71,8 +90,13 @@ class Planner:
             return PlanAnswer(key, directive, memory, None, f"{left}: the kernel places it ({here})")
         if not memory and any(part.size is None for part in request.classes):
             return PlanAnswer(key, directive, 0, None, f"the job's memory is not known yet ({here})")
-        rooms = [TierRoom(tier.name, room[tier.name], tier.bandwidth, room[tier.name]) for tier in tiers]
-        plan = allocate(resolve(request, memory, explicit=False), rooms, pin_share=self._pin_share)
+        rooms = [
+            TierRoom(
+                tier.name, free := room[tier.name], tier.bandwidth, free + (given := more.get(tier.name, 0)), given
+            )
+            for tier in tiers
+        ]
+        plan = allocate(resolve(request, memory, explicit=False), rooms, pin_share=self.pin_share)
         return PlanAnswer(key, directive, memory, plan, here)
 
 

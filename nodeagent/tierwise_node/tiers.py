@@ -59,6 +59,10 @@ class Topology:
         """The NUMA nodes of a tier, the one with most free memory first."""
         return tuple(sorted(self.nodes([name]), key=lambda node: self._numa.memory(node)[1], reverse=True))
 
+    def watermarks(self, name: TierName) -> int:
+        """Bytes between the kernel's low and high watermarks of a tier."""
+        return sum(self._numa.between_watermarks(node) for node in self.nodes([name]))
+
     def per_tier(self, per_node: Mapping[int, int]) -> dict[TierName, int]:
         """Sums over the nodes of each tier."""
         return {tier.name: sum(per_node.get(node, 0) for node in tier.numa_nodes) for tier in self._tiers}

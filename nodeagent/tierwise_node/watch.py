@@ -1,118 +1,113 @@
 """The agent's beat: sample every job, see whether its bytes are where its plan says, and move what is not."""
 
-import asyncio
-import logging
-import mmap
-import time
-from dataclasses import dataclass
+from __future__ import annotations
 
-from tierwise.tiers import TierName
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from tierwise.tiers import Tier, TierName
 from tierwise_node.jobs import Jobs
 from tierwise_node.placer import Placer
+from tierwise_node.pressure import Pressure
 from tierwise_node.record import JobRecord
 from tierwise_node.tiers import Topology
-from tierwise_policy.placement import Correction, agrees, corrections
+from tierwise_policy.margin import margin
+from tierwise_policy.placement import agrees, corrections
+
+if TYPE_CHECKING:
+    from tierwise_node.mover import Mover
+    from tierwise_policy.heat import Window
 
 log = logging.getLogger(__name__)
-LONGEST_PAUSE = 60.0
-"""Seconds after which a job whose pages would not move is asked again, at most."""
-PIECE_SECONDS = 0.2
-SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
-"""Bytes that one call of the placer moves: between two the agent looks at the clock."""
-
-
-@dataclass
-class _Futile:
-    """A job whose pages would not move: asked again after a pause that doubles."""
-
-    pause: float
-    until: float
+PRESSED = 10.0
+"""Seconds for which more is kept free after the kernel has told of pressure."""
+CLOSEST = 0.25
+"""Seconds between two beats at least, whatever wakes the agent."""
 
 
 class Watch:
-    """Beats once per `interval` seconds and moves at most `rate` bytes per second."""
+    """Beats once per `interval` seconds, and at once under pressure; moves at most `rate` bytes per second each way.
 
-    def __init__(self, jobs: Jobs, topology: Topology, placer: Placer, interval: float, rate: int) -> None:
+    `share` is the part of each tier that is kept free. `windows` is asked for the newest heat of each job.
+    """
+
+    def __init__(
+        self, jobs: Jobs, topology: Topology, placer: Placer, interval: float, rate: int, share: float = 0.01
+    ) -> None:
         self._jobs, self._topology, self._placer = jobs, topology, placer
-        self._interval, self._rate = interval, rate
-        self._piece = SMALLEST_PIECE
-        self._futile: dict[int, _Futile] = {}
+        self._interval, self._rate, self._share = interval, rate, share
+        self.windows: Callable[[], Mapping[int, Window]] = dict
+        self._mover: Mover | None = None
+        self._wake = asyncio.Event()
+        self._pressed_until = 0.0
+        self._before: tuple[float, dict[TierName, int]] = (0.0, {})
+        self._taken: dict[TierName, float] = {}
+        jobs.wake = self._wake.set
 
     async def run(self) -> None:
         """Beat until cancelled. No failure of one beat ends it: it is logged, and the next one comes."""
-        while True:
-            begun = time.monotonic()
-            try:
-                self._jobs.observe()
-                self._forget()
-                await self._place(begun + self._interval)
-            except Exception:
-                log.exception("a beat failed")
-            await asyncio.sleep(max(self._interval - (time.monotonic() - begun), 0.05))
+        pressure = Pressure(self._press)
+        try:
+            while True:
+                begun = time.monotonic()
+                self._wake.clear()
+                try:
+                    await self._beat(begun)
+                except Exception:
+                    log.exception("a beat failed")
+                await asyncio.sleep(min(CLOSEST, self._interval))
+                with contextlib.suppress(TimeoutError):
+                    left = self._interval - (time.monotonic() - begun)
+                    await asyncio.wait_for(self._wake.wait(), max(left, 0.001))
+        finally:
+            pressure.stop()
 
-    async def _place(self, deadline: float) -> None:
-        wanted = [(record, each) for record in list(self._jobs.records.values()) for each in self._excess(record)]
-        if not wanted:
+    async def _beat(self, begun: float) -> None:
+        self._jobs.observe()
+        self._jobs.revise()
+        for record in self._jobs.records.values():
+            self._compare(record)
+        if len(self._topology.order) < 2 or not self._jobs.records:
             return
-        free = {tier.name: tier.free for tier in self._jobs.tiers()}
-        budget = int(self._rate * self._interval)
-        for record, correction in wanted:
-            landed = await self._move(record, correction, min(budget, free[correction.target]), deadline)
-            free[correction.target] -= landed
-            budget -= landed
+        if self._mover is None:
+            from tierwise_node.mover import Mover  # noqa: PLC0415  numpy: an agent without jobs goes without
 
-    def _excess(self, record: JobRecord) -> tuple[Correction, ...]:
-        """What one job has in the wrong place, and the count of whether it agrees with its plan."""
+            self._mover = Mover(self._jobs, self._topology, self._placer, self._jobs.events, self._rate)
+        await self._mover.beat(self.windows(), self._margins(begun), self._interval, begun + self._interval)
+
+    def _compare(self, record: JobRecord) -> None:
+        """Count whether a job agrees with its plan, once the excess has had its time to move."""
         if record.plan is None or record.key.job_id not in self._jobs.usages:
-            return ()
+            return
         order = self._topology.order
-        excess = corrections(record.plan, record.found, order)
-        seconds = sum(each.size for each in excess) / self._rate
-        record.compare(record.seen, agrees(record.plan, record.found, order), seconds)
-        futile = self._futile.get(record.key.job_id)
-        return () if futile and time.monotonic() < futile.until else excess
+        excess = sum(each.size for each in corrections(record.plan, record.found, order))
+        record.compare(record.seen, agrees(record.plan, record.found, order), excess / self._rate)
 
-    async def _move(self, record: JobRecord, correction: Correction, most: int, deadline: float) -> int:
-        job_id = record.key.job_id
-        left, landed = min(correction.size, most), 0
-        while left >= mmap.PAGESIZE and (not landed or time.monotonic() < deadline):
-            piece = Correction(correction.source, correction.target, min(left, self._piece))
-            begun = time.monotonic()
-            moves = await asyncio.to_thread(self._placer.correct, self._jobs.groups[job_id], record.uid, piece)
-            self._adapt(time.monotonic() - begun)
-            record.moves += moves
-            if not moves.landed:
-                self._give_up_for_now(job_id, correction, moves.asked)
-                break
-            self._futile.pop(job_id, None)
-            landed += moves.landed * mmap.PAGESIZE
-            left = min(correction.size, most) - landed
-        return landed
+    def _margins(self, now: float) -> dict[TierName, int]:
+        """What is to be kept free on each tier, by what it lost since the last beat (a mean that forgets)."""
+        tiers = self._jobs.tiers()
+        then, free = self._before
+        seconds = max(now - then, self._interval)
+        for tier in tiers:
+            lost = max(free.get(tier.name, tier.free) - tier.free, 0) / seconds
+            self._taken[tier.name] = max(lost, self._taken.get(tier.name, 0.0) * 0.9)
+        self._before = (now, {tier.name: tier.free for tier in tiers})
+        return {tier.name: self._margin(tier, now < self._pressed_until) for tier in tiers}
 
-    def _adapt(self, seconds: float) -> None:
-        """Pieces that take about PIECE_SECONDS: long ones would hold up the next beat, short ones waste calls."""
-        if seconds > PIECE_SECONDS * 2:
-            self._piece = max(self._piece // 2, SMALLEST_PIECE)
-        elif seconds < PIECE_SECONDS / 2:
-            self._piece = min(self._piece * 2, LARGEST_PIECE)
+    def _margin(self, tier: Tier, pressed: bool) -> int:
+        watermarks = self._topology.watermarks(tier.name)
+        return margin(tier.capacity, self._share, watermarks, self._taken[tier.name], pressed)
 
-    def _give_up_for_now(self, job_id: int, correction: Correction, asked: int) -> None:
-        before = self._futile.get(job_id)
-        pause = min(before.pause * 2, LONGEST_PAUSE) if before else self._interval
-        self._futile[job_id] = _Futile(pause, time.monotonic() + pause)
-        log.info(
-            "job %d: none of %d pages went from %s to %s: asked again in %g s",
-            job_id,
-            asked,
-            correction.source,
-            correction.target,
-            pause,
-        )
-
-    def _forget(self) -> None:
-        for job_id in [job_id for job_id in self._futile if job_id not in self._jobs.records]:
-            del self._futile[job_id]
-        self._placer.keep_only(self._jobs.records)
+    def _press(self) -> None:
+        """The kernel says that tasks wait for memory."""
+        if time.monotonic() >= self._pressed_until:
+            self._jobs.events.tell("pressure", why="tasks waited for memory: more is kept free for a while")
+        self._pressed_until = time.monotonic() + PRESSED
+        self._wake.set()
 
 
 def tier_rate(configured: int, bandwidths: dict[TierName, int]) -> int:

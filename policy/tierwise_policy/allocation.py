@@ -22,13 +22,15 @@ DEGRADED_SHARE = 0.05
 class TierRoom(msgspec.Struct, frozen=True):
     """What a tier can give: `evictable` bytes (free, or what may be pushed down); `bandwidth` in bytes per second.
 
-    `pinnable` is what can be pinned without touching other jobs' pinned parts.
+    `pinnable` is what can be pinned without touching other jobs' pinned parts. `displaceable` is what other plans
+    give up beyond that, for LAT and SHL parts only (replacement.make_room).
     """
 
     name: TierName
     evictable: int
     bandwidth: int
     pinnable: int
+    displaceable: int = 0
 
 
 def allocate(
@@ -50,7 +52,11 @@ def allocate(
             del before[name]
     parts: list[Part] = []
     pinnable = rooms[0].pinnable if rooms else 0
+    for each in rooms:
+        room[each.name] += each.displaceable
     for name in PRIORITY:
+        if name == "BW":  # what LAT and SHL did not need stays with who has it
+            room |= {each.name: max(room[each.name] - each.displaceable, 0) for each in rooms}
         if name in sizes:
             parts.append(_part(name, sizes[name], rooms, room, before.get(name), pinnable, pin_share))
             pinnable -= parts[-1].pinned
@@ -133,6 +139,11 @@ def _degradations(parts: Sequence[Part], rooms: Sequence[TierRoom]) -> Iterable[
             yield f"{label}: {format_size(size)} of {format_size(part.size)} on {tier}, its own tier has no more room"
         if part.unplaced:
             yield f"{label}: {format_size(part.unplaced)} of {format_size(part.size)} fit on no tier"
+
+
+def misplaced(plan: Plan, rooms: Sequence[TierRoom]) -> int:
+    """Bytes of a plan that are not on their class's own tier, or on none: how far it is from what was asked."""
+    return plan.unplaced + sum(sum(_misplaced(part, rooms).values()) for part in plan.parts)
 
 
 def _misplaced(part: Part, rooms: Sequence[TierRoom]) -> Mapping[TierName, int]:

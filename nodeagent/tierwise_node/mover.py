@@ -1,0 +1,165 @@
+"""Carries the movement policy out: asks it each beat, moves, verifies, and tells what it did."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mmap
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from tierwise.plans import Moves
+from tierwise_node.events import Events
+from tierwise_node.jobs import Jobs
+from tierwise_node.pages import Moved
+from tierwise_node.placer import Placer
+from tierwise_node.record import JobRecord
+from tierwise_node.sights import Sights
+from tierwise_node.tiers import Topology
+from tierwise_policy.heat import RANGE, Window
+from tierwise_policy.movement import Move, Pace, decide
+from tierwise_policy.placement import Correction
+from tierwise_policy.quotas import Holding, Level
+
+log = logging.getLogger(__name__)
+LONGEST_PAUSE = 60.0
+"""Seconds after which a job whose pages would not move is asked again, at most."""
+PIECE_SECONDS = 0.2
+SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
+"""Bytes that one call of the placer moves: between two the agent looks at the clock."""
+Windows = Callable[[], Mapping[int, Window]]
+
+
+@dataclass
+class _Futile:
+    """A job whose pages would not move: asked again after a pause that doubles."""
+
+    pause: float
+    until: float
+
+
+class Mover:
+    """Moves at most `rate` bytes per second each way. `windows`: the newest heat of each job."""
+
+    def __init__(self, jobs: Jobs, topology: Topology, placer: Placer, events: Events, rate: int) -> None:
+        self._jobs, self._topology, self._placer, self._events = jobs, topology, placer, events
+        self._rate = self._seen_rate = rate
+        self._sights = Sights(placer, topology)
+        self._piece = SMALLEST_PIECE
+        self._futile: dict[int, _Futile] = {}
+
+    async def beat(
+        self, windows: Mapping[int, Window], margins: Mapping[str, int], seconds: float, deadline: float
+    ) -> None:
+        """One decision and its moves; what the deadline (monotonic seconds) cuts off, the next beat decides anew."""
+        self._forget()
+        records = [record for record in list(self._jobs.records.values()) if self._may_move(record)]
+        if not records:
+            return
+        tiers = self._jobs.tiers()
+        levels = [Level(tier.name, tier.latency_ns, tier.free, margins.get(tier.name, 0)) for tier in tiers]
+        pace = Pace(int(self._rate * seconds), self._seen_rate)
+        moves = await asyncio.to_thread(self._decide, records, windows, levels, pace)
+        await self._carry_out(moves, deadline)
+        self._events.end_beat()
+
+    def _decide(
+        self, records: Iterable[JobRecord], windows: Mapping[int, Window], levels: list[Level], pace: Pace
+    ) -> tuple[Move, ...]:
+        holdings: list[Holding] = [self._sights.holding(each, windows.get(each.key.job_id)) for each in records]
+        return decide(holdings, levels, self._sights.recent, pace)
+
+    def _may_move(self, record: JobRecord) -> bool:
+        job_id = record.key.job_id
+        futile = self._futile.get(job_id)
+        resting = futile is not None and time.monotonic() < futile.until
+        return record.movable and job_id in self._jobs.usages and not resting
+
+    # --- moving -------------------------------------------------------------------------------------------------------
+
+    async def _carry_out(self, moves: tuple[Move, ...], deadline: float) -> None:
+        begun = False
+        for batch in self._batches(moves):
+            if begun and time.monotonic() > deadline:
+                return
+            record = self._jobs.records.get(batch[0].job_id)
+            if record is not None and self._may_move(record):
+                await self._move(record, batch)
+                begun = True
+
+    def _batches(self, moves: tuple[Move, ...]) -> Iterator[list[Move]]:
+        """Neighbours that one call can do: the same process, tiers and reason, a piece at a time."""
+        for _, same in groupby(moves, key=lambda move: (move.job_id, move.pid, move.source, move.target, move.why)):
+            batch: list[Move] = []
+            for move in same:
+                batch.append(move)
+                if sum(each.size for each in batch) >= self._piece:
+                    yield batch
+                    batch = []
+            if batch:
+                yield batch
+
+    async def _move(self, record: JobRecord, batch: list[Move]) -> None:
+        first, size = batch[0], sum(move.size for move in batch)
+        source, target = self._topology.order[first.source], self._topology.order[first.target]
+        begun = time.monotonic()
+        if first.pid == 0:
+            correction = Correction(source, target, size)
+            moves = await asyncio.to_thread(
+                self._placer.correct, self._jobs.groups[first.job_id], record.uid, correction
+            )
+            self._rest(first.job_id, moves, correction)
+        else:
+            moves = await asyncio.to_thread(self._move_ranges, record, batch, source, target, size)
+        self._adapt(time.monotonic() - begun, moves.landed * mmap.PAGESIZE)
+        up = first.target < first.source
+        record.count(moves, promoted=moves.landed if up else 0, demoted=0 if up else moves.landed)
+        if moves.landed:
+            what = "promoted" if up else "demoted"
+            self._events.moved(what, first.job_id, source, target, moves.landed, first.why)
+
+    def _move_ranges(self, record: JobRecord, batch: list[Move], source: str, target: str, size: int) -> Moves:
+        first = batch[0]
+        rows = np.zeros(len(batch), RANGE)
+        rows["pid"] = first.pid
+        rows["start"], rows["end"] = [move.start for move in batch], [move.end for move in batch]
+        moved = self._placer.move_ranges(first.job_id, record.uid, first.pid, rows, source, target, size)
+        gone = Moved(Moves(), {}, 0, True)
+        self._sights.landed(first.job_id, rows, first.source, first.target, moved or gone, mmap.PAGESIZE)
+        return (moved or gone).moves
+
+    def _adapt(self, seconds: float, landed: int) -> None:
+        """Pieces that take about PIECE_SECONDS: long ones would hold up the next beat, short ones waste calls."""
+        if seconds > PIECE_SECONDS * 2:
+            self._piece = max(self._piece // 2, SMALLEST_PIECE)
+        elif seconds < PIECE_SECONDS / 2:
+            self._piece = min(self._piece * 2, LARGEST_PIECE)
+        if landed and seconds > 0:
+            self._seen_rate = int(0.8 * self._seen_rate + 0.2 * landed / seconds)
+
+    def _rest(self, job_id: int, moves: Moves, correction: Correction) -> None:
+        """A job of whose pages none would move is left alone for a while."""
+        if moves.landed:
+            self._futile.pop(job_id, None)
+            return
+        before = self._futile.get(job_id)
+        pause = min(before.pause * 2, LONGEST_PAUSE) if before else 1.0
+        self._futile[job_id] = _Futile(pause, time.monotonic() + pause)
+        log.info(
+            "job %d: none of %d pages went from %s to %s: asked again in %g s",
+            job_id,
+            moves.asked,
+            correction.source,
+            correction.target,
+            pause,
+        )
+
+    def _forget(self) -> None:
+        for job_id in [job_id for job_id in self._futile if job_id not in self._jobs.records]:
+            del self._futile[job_id]
+        self._placer.keep_only(self._jobs.records)
+        self._sights.keep_only(self._jobs.records)
