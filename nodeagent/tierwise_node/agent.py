@@ -81,6 +81,7 @@ class Agent:
         folder = agent.stage.path
         staging = Staging(self._node, Path(self._path(folder)), agent.stage, jobs, cgroups) if folder else None
         hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
+        watch.windows = hotness.windows
         self._answers = Answers(
             jobs, cgroups, topology, doctor.look, staging.answers if staging else None, hotness.heatmap
         )
