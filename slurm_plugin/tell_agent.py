@@ -53,11 +53,11 @@ def encode(pairs: list[tuple[str, bytes]]) -> bytes:
     return ("".join(f"{key}={escape(value)}\n" for key, value in pairs) + "\n").encode("ascii")
 
 
-def ask(path: str, message: bytes) -> bytes:
-    """What the agent answers; OSError when it can't be had in time."""
-    deadline = time.monotonic() + TIMEOUT_S
+def ask(path: str, message: bytes, timeout: float = TIMEOUT_S) -> bytes:
+    """What the daemon at `path` answers; OSError when it can't be had in time."""
+    deadline = time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
-        agent.settimeout(TIMEOUT_S)
+        agent.settimeout(timeout)
         agent.connect(path)
         agent.sendall(message)
         answer = b""

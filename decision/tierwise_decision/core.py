@@ -44,7 +44,9 @@ class Core:
         self.nodes = Nodes(settings, self.store, self.complain, self.requests, open_nodes(config))
         self.history.listen(self.nodes.ended)
         self.submit = Submit(settings, self.cluster, self.requests)
+        self.jobs.history = self.history
         self.failures = Failures(self.slurm, self.requests, self.history, self.submit.gres, self.complain)
+        self.plans.mended = self.failures.next_memory
         self.problems: list[str] = []
         """What was wrong at the start and stays so."""
         self.metrics.watch(self._gauges)

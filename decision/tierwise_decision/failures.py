@@ -1,9 +1,8 @@
 """Jobs that failed and may try again: requeued with a larger request, before they are final.
 
-EpilogSlurmctld asks while a job is COMPLETING: what is requeued then keeps its dependents waiting. Only a job whose
-user allowed it (--tier-retry=N) is requeued, at most N times, which we count ourselves. The larger request can only be
-written once Slurm shows the job as pending again: that happens behind the epilog's back, and goes on after a restart of
-the service.
+EpilogSlurmctld asks while a job is COMPLETING: what is requeued then keeps its dependents waiting, and its request can
+be changed at once. Only a job whose user allowed it (--tier-retry=N) is requeued, at most N times, which we count
+ourselves.
 """
 
 import asyncio
@@ -13,14 +12,17 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from tierwise.errors import TierwiseError, UnavailableError
+import msgspec
+
+from tierwise.errors import ProtocolError
+from tierwise.messages import PlanQuery
 from tierwise.slurm import Slurm, SlurmError, SlurmJob
 from tierwise.tiers import GRES_PREFIX
 from tierwise.units import MIB, format_size
 from tierwise_decision.complaints import Complaints
-from tierwise_decision.history import SECOND, EndedJob, History, Mended, token_of, verdict
+from tierwise_decision.history import History, Mended, token_of, verdict
 from tierwise_decision.requests import Requested, Requests
-from tierwise_policy.failures import Cause, Ending, Mend, mend
+from tierwise_policy.failures import Cause, Mend, mend
 
 Answer = dict[str, str | int]
 Likely = Callable[[SlurmJob], tuple[int, int]]
@@ -32,10 +34,13 @@ REPORT_PATIENCE = 4.0
 """Seconds to wait for the agents where only they can tell memory from the program's own failure."""
 _PENDING_PATIENCE = 300.0
 """Seconds for a requeued job to be pending again: it waits for its nodes' epilogs."""
-_LOOK = 0.5
-_RESUME_PATIENCE = 60.0
-_MENDABLE: tuple[Cause, ...] = ("memory", "time", "node")
-_WORDS: dict[Cause, str] = {"memory": "out of memory", "time": "out of time", "node": "its node failed"}
+_LOOK = 1.0
+_WORDS: dict[Cause, str] = {"memory": "out of memory", "time": "out of time"}
+_LEFT_ALONE: dict[Cause, str] = {
+    "memory": "a step ran out of memory; not requeued: the job itself ended well",
+    "program": "the program's own failure; not requeued: more of anything would not help",
+    "node": "its node failed; Slurm itself requeues it where its user lets it",
+}
 log = logging.getLogger("tierwise.decision")
 
 
@@ -56,25 +61,25 @@ class Failures:
 
     async def ending(self, fields: Mapping[str, str]) -> Answer:
         """A job is COMPLETING: remember how it ended, and requeue it where that is allowed and helps."""
-        job_id = int(fields.get("job_id", ""))
-        slurm = self._slurm
+        if not (number := fields.get("job_id", "")).isdigit():
+            raise ProtocolError(f"job_id is {number[:20]!r}: it must be a number")
+        job_id, slurm = int(number[:18]), self._slurm
         if slurm is None:
             return {"status": "none", "reason": "no Slurm client is installed with the decision service"}
         job = await asyncio.to_thread(slurm.job, job_id)
         if job is None:
             return {"status": "none", "reason": f"Slurm does not know job {job_id}"}
+        job = msgspec.structs.replace(job, node_list=job.node_list or fields.get("node_list", ""))
         mended = await self._consider(slurm, job)
         self._history.ended(job, mended)
-        if mended and mended.pending:
-            self._later(self._write(slurm, job, mended))
+        if mended and mended.retried:
+            self._later(self._hasten(slurm, job))
         return {"status": "ok", "action": mended.action if mended else ""}
 
-    async def resume(self) -> None:
-        """Finish what an earlier service began. Once, at the start."""
-        with contextlib.suppress(UnavailableError):
-            for one in await self._history.unmended():
-                if self._slurm and time.time_ns() - one.ended < _RESUME_PATIENCE * 60 * SECOND:
-                    self._later(self._resume(self._slurm, one))
+    async def next_memory(self, query: PlanQuery) -> int:
+        """What a requeued job asks for on each node since its last run failed; 0: as before."""
+        runs = await self._history.attempts(query.key.job_id, query.uid)
+        return next((one.next_memory for one in reversed(runs) if one.token == query.key.token), 0)
 
     async def _consider(self, slurm: Slurm, job: SlurmJob) -> Mended | None:
         """What is done about a run that has ended; None where its user asked for nothing."""
@@ -82,11 +87,12 @@ class Failures:
         if request is None or request.uid != job.uid or not request.retry:
             return None
         how = verdict(job, [])
-        if how.cause in ("program", "well"):  # a step may have run out of memory: its node's agent knows
+        if how.cause == "program":  # a step may have run out of memory: its node's agent knows
             how = verdict(job, await self._history.reports(job, REPORT_PATIENCE))
-        if not how.failed or how.cause not in _MENDABLE:
-            return Mended(_left_alone(how)) if how.cause == "memory" or how.failed else None
-        done = sum(bool(one.retried) for one in await self._history.attempts(job.job_id, job.uid))
+        if how.cause not in _WORDS or not how.failed:
+            return Mended(_LEFT_ALONE[how.cause]) if how.cause in _LEFT_ALONE else None
+        runs = await self._history.attempts(job.job_id, job.uid)
+        done = sum(one.retried and one.token == token for one in runs)
         what = _WORDS[how.cause]
         if done >= request.retry:
             return Mended(f"{what}; not requeued: it has had its {request.retry} retries")
@@ -97,8 +103,15 @@ class Failures:
             return Mended(f"{what}; not requeued: {larger.why_not}")
         await asyncio.to_thread(slurm.requeue, job)
         action = f"{what}; requeued {_with(larger)} (retry {done + 1} of {request.retry})"
+        try:
+            await asyncio.to_thread(slurm.update, job, memory=larger.memory, seconds=larger.seconds)
+            if larger.memory and GRES_PREFIX in job.gres:  # ours add up to the job's memory: they grow with it
+                await asyncio.to_thread(slurm.update, job, gres=self._gres(request, larger.memory))
+        except SlurmError as error:
+            action = f"{action}, but not wholly: {error}"
+            self._complain("requeue", f"job {job.target}: {action}")
         log.info("job %s: %s", job.target, action)
-        return Mended(action, larger.memory, larger.seconds, pending=True, retried=True)
+        return Mended(action, larger.memory, larger.seconds, retried=True)
 
     async def _larger(self, slurm: Slurm, job: SlurmJob, cause: Cause) -> Mend:
         capacity = await asyncio.to_thread(slurm.capacity, job.partition)
@@ -113,56 +126,23 @@ class Failures:
             likely_seconds=seconds,
         )
 
-    async def _write(self, slurm: Slurm, job: SlurmJob, mended: Mended) -> None:
-        """Wait until the job is pending again, write its larger request, and let it start."""
+    async def _hasten(self, slurm: Slurm, job: SlurmJob) -> None:
+        """Let a requeued job start: Slurm would wait until the credentials of its last start have expired (120 s by
+        default), though nodes take newer ones."""
         deadline = time.monotonic() + _PENDING_PATIENCE
-        try:
-            while True:
-                now = await asyncio.to_thread(slurm.job, job.job_id)
-                if now is None or now.state in ("CANCELLED", "RUNNING") or time.monotonic() > deadline:
-                    raise SlurmError(f"it is {now.state if now else 'gone'}, not pending")
-                if now.state == "PENDING" and now.restarts > job.restarts:
-                    break
+        with contextlib.suppress(SlurmError):  # then it starts later
+            while time.monotonic() < deadline:
                 await asyncio.sleep(_LOOK)
-            gres = await self._new_gres(now, mended.next_memory)
-            await asyncio.to_thread(
-                slurm.update, now, memory=mended.next_memory, seconds=mended.next_seconds, gres=gres, now=True
-            )
-        except TierwiseError as error:
-            why = f"{mended.action}, but its larger request could not be written: {error}"
-            self._complain("requeue", f"job {job.target}: {why}")
-            self._history.amend(job.job_id, job.started, pending=False, action=why)
-        else:
-            self._history.amend(job.job_id, job.started, pending=False)
-
-    async def _new_gres(self, job: SlurmJob, memory: int) -> str:
-        """GRES add up to the job's memory: ours grow with it. Empty where there are none of ours."""
-        if not memory or GRES_PREFIX not in job.gres:
-            return ""
-        request = await self._requests.find(token_of(job.comment))
-        return self._gres(request, memory) if request else ""
-
-    async def _resume(self, slurm: Slurm, one: EndedJob) -> None:
-        try:
-            job = await asyncio.to_thread(slurm.job, one.job_id)
-        except TierwiseError as error:
-            self._complain("requeue", f"job {one.job_id}: {error}")
-            return
-        if job is not None and job.uid == one.uid:
-            self._history.remember(one)
-            before = SlurmJob(job_id=job.job_id, uid=job.uid, state="", restarts=one.restart, started=one.started)
-            await self._write(slurm, before, Mended(one.action, one.next_memory, one.next_seconds, True, True))
+                now = await asyncio.to_thread(slurm.job, job.job_id)
+                if now is None or now.state != "COMPLETING":
+                    if now and now.state == "PENDING" and now.restarts > job.restarts:
+                        await asyncio.to_thread(slurm.update, now, now=True)
+                    return
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _left_alone(how: Ending) -> str:
-    if how.cause == "memory":
-        return "a step ran out of memory; not requeued: the job itself ended well"
-    return "the program's own failure; not requeued: more of anything would not help"
 
 
 def _with(larger: Mend) -> str:

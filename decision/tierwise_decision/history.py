@@ -27,7 +27,7 @@ from tierwise_policy.signature import Signature, signature
 MAX_RECENT = 10_000
 REPORT_WAIT = 10.0
 """Seconds that an ended job waits for its agents' reports: they come within one, where agents run."""
-_DATABASE_RETRY = 5.0
+_NOT_FINAL = ("COMPLETING", "PENDING", "REQUEUED")
 SECOND = 1_000_000_000
 _TOKEN = re.compile(r"(?:^|\s)tierwise=([0-9a-f]{16})$")
 MAX_SCRIPT = 16 * 1024
@@ -68,9 +68,7 @@ class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
     next_memory: int = 0
     next_seconds: int = 0
     retried: bool = False
-    pending: bool = False
-    """What the next attempt asks for, 0: as before; whether there is one, and whether that is still to be told to
-    Slurm."""
+    """Whether we requeued it, and what the next attempt asks for, 0: as before."""
 
 
 class Mended(msgspec.Struct, frozen=True):
@@ -80,7 +78,6 @@ class Mended(msgspec.Struct, frozen=True):
     next_memory: int = 0
     next_seconds: int = 0
     retried: bool = False
-    pending: bool = False
 
 
 class Tale(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,11 +154,14 @@ class History:
             tale = msgspec.convert(fields, Tale, strict=False)
         except msgspec.ValidationError as error:
             raise ProtocolError(f"not the end of a job: {error}") from None
-        if (tale.job_id, tale.started * SECOND) not in self._ended:
-            job = await asyncio.to_thread(self._slurm.job, tale.job_id) if self._slurm else None
-            if job is None or job.started // SECOND != tale.started:
-                job = tale.job()
-            self.ended(msgspec.structs.replace(job, state=tale.state, ended=tale.ended * SECOND))
+        if known := self._ended.get((tale.job_id, tale.started * SECOND)):
+            if known.state in _NOT_FINAL:
+                self.amend(known.job_id, known.started, state=tale.state)
+            return {"status": "ok"}
+        job = await asyncio.to_thread(self._slurm.job, tale.job_id) if self._slurm else None
+        if job is None or job.started // SECOND != tale.started:
+            job = tale.job()
+        self.ended(msgspec.structs.replace(job, state=tale.state, ended=tale.ended * SECOND))
         return {"status": "ok"}
 
     def ended(self, job: SlurmJob, mend: Mended | None = None) -> None:
@@ -192,21 +192,11 @@ class History:
         found |= {one.started: one for one in self._ended.values() if one.job_id == job_id}
         return [found[started] for started in sorted(found) if uid in (None, found[started].uid)]
 
-    def remember(self, one: EndedJob) -> None:
-        """A run that the database knows is of interest again."""
-        self._keep(one)
-
-    async def unmended(self) -> list[EndedJob]:
-        """The runs whose larger request is not with Slurm yet: the service ended in between. Waits for the database."""
-        while not await self._store.committed():
-            await asyncio.sleep(_DATABASE_RETRY)
-        return [from_row(row) for row in await self._store.read(reads.unmended_runs)]
-
     async def _settle(self, job: SlurmJob, mend: Mended | None) -> None:
         script = await self._script(job)
         reports = await self.reports(job, REPORT_WAIT)
         before = self._ended[job.job_id, job.started]  # amended meanwhile, perhaps
-        now = self._join(job, script, reports, mend)
+        now = self._join(await self._final(job, before), script, reports, mend)
         now = msgspec.structs.replace(now, **{name: getattr(before, name) for name in Mended.__struct_fields__})
         self._write(self._keep(now))
         for listener in self._listeners:
@@ -214,6 +204,16 @@ class History:
                 listener(now)
             except Exception as error:  # one who can't learn from it must not keep others from it
                 self._complain("internal", f"a listener of ended jobs failed: {error!r}", trace=error)
+
+    async def _final(self, job: SlurmJob, known: EndedJob) -> SlurmJob:
+        """The run with its last state: a job that was cancelled, say, shows no sign of it while it is COMPLETING."""
+        state = known.state
+        if state in _NOT_FINAL and not known.retried and self._slurm:
+            with contextlib.suppress(TierwiseError):
+                last = await asyncio.to_thread(self._slurm.job, job.job_id)
+                if last and last.started == job.started:
+                    state = last.state
+        return msgspec.structs.replace(job, state=state, node_list=known.node_list or job.node_list)
 
     async def _script(self, job: SlurmJob) -> str:
         if self._slurm is None or not job.batch:

@@ -13,6 +13,7 @@ from tierwise.messages import JobReport, JobSample, JobView
 from tierwise_decision.cluster import Cluster
 from tierwise_decision.database import reads
 from tierwise_decision.database.store import Store
+from tierwise_decision.history import History, attempt
 from tierwise_decision.plans import Plans
 from tierwise_decision.requests import Requested, Requests
 
@@ -28,6 +29,7 @@ class Jobs:
         self._requests = requests
         self._plans = plans
         self._store = store
+        self.history: History | None = None
         self._reports: OrderedDict[tuple[str, str, str], JobReport] = OrderedDict()
 
     def reported(self, report: JobReport) -> None:
@@ -56,6 +58,10 @@ class Jobs:
             if known:
                 uid, token, directive = known[-1]
                 view = JobView(job_id, token, uid, directive, "running")
+        attempts = await self.history.attempts(job_id) if self.history else []
+        if view is None and attempts:
+            last = attempts[-1]
+            view = JobView(job_id, last.token, last.uid, "", "ended")
         if view is None:
             if unreadable:
                 raise RefusedError(str(unreadable), 503)
@@ -66,6 +72,7 @@ class Jobs:
             directive=view.directive or (request.directive if request else ""),
             reports=_distinct(report for report in [*reports, *recent] if report.uid == view.uid),
             notices=_notices(request, view.samples.values()),
+            attempts=tuple(attempt(one) for one in attempts if one.uid == view.uid)[-64:],
         )
 
     async def views(self, uid: int | None, state: State | None, limit: int) -> list[JobView]:

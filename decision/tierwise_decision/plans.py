@@ -2,6 +2,9 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+import msgspec
 
 from tierwise.directive import Request, parse_directive
 from tierwise.errors import DirectiveError, RefusedError, UnavailableError
@@ -23,12 +26,16 @@ class Plans:
         self._settings = settings
         self._requests = requests
         self._store = store
+        self.mended: Callable[[PlanQuery], Awaitable[int]] | None = None
+        """What a requeued job asks for now, in bytes per node; 0: as before. Set by who requeues."""
         self._recent: OrderedDict[tuple[str, PlanKey], tuple[int, PlanAnswer]] = OrderedDict()
 
     async def answer(self, query: PlanQuery) -> PlanAnswer:
         """The plan. Raises RefusedError when the token or the key belongs to another user."""
         known = await self._find(query.node, query.key)
         request = await self._requests.find(query.key.token) if query.key.token else None
+        if query.key.restart and not query.memory and self.mended:
+            query = msgspec.structs.replace(query, memory=await self.mended(query))
         known = self._recent.get((query.node, query.key), known)  # another asked while we looked
         for owner in (known[0] if known else query.uid, request.uid if request else query.uid):
             if owner != query.uid:

@@ -42,7 +42,6 @@ async def serve(settings: Settings) -> None:
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(core.store.run())
             forgetting = group.create_task(core.forget())
-            mending = group.create_task(core.failures.resume())
             watching = group.create_task(core.nodes.run())
             serving = [group.create_task(listener.run_until_stopped()) for listener in listeners]
             log.info("ready: hook on %s, HTTP on %s and %s", hook_listener.path, unix.path, config.listen or "no TCP")
@@ -53,7 +52,6 @@ async def serve(settings: Settings) -> None:
                 listener.stop()
             await asyncio.wait(serving)
             forgetting.cancel()
-            mending.cancel()
             watching.cancel()
             core.store.close()
             await writer

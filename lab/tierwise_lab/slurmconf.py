@@ -95,6 +95,9 @@ def _tierwise(options: StackOptions, layout: Layout) -> list[str]:
         f"PlugStackConfig={layout.etc}/plugstack.conf",
         f"Prolog={layout.etc}/prolog",
         f"Epilog={layout.etc}/epilog",
+        f"EpilogSlurmctld={layout.etc}/epilog_slurmctld",
+        "JobCompType=jobcomp/script",
+        f"JobCompLoc={layout.etc}/jobcomp",
     ]
 
 

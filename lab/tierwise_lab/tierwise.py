@@ -25,7 +25,7 @@ def install(options: StackOptions, layout: Layout, release: str, service: str, s
     layout.config.write_text(toml(settings(options, layout, service, share)))
     shutil.copytree(PLUGIN, layout.lua, ignore=shutil.ignore_patterns("__pycache__"))
     layout.job_submit.write_text(job_submit(layout, options.hook_budget_ms))
-    for name in ("prolog", "epilog"):
+    for name in ("prolog", "epilog", "epilog_slurmctld", "jobcomp"):
         script = (PLUGIN / name).read_text().replace("/usr/lib/tierwise", str(layout.lua))
         (layout.etc / name).write_text(script.replace("/run/tierwise", str(layout.run)))
         (layout.etc / name).chmod(0o755)
@@ -92,6 +92,7 @@ def settings(options: StackOptions, layout: Layout, service: str, share: float) 
             "capacity_share": share,
             "report_interval": 1.0,
         },
+        "agent.stage": {"path": str(layout.run / "stage-%n")},
         "munge": {"socket": str(layout.munge_socket)},
     }
     for name, more in options.settings.items():

@@ -46,6 +46,8 @@ def ending(
     if exit_signal == OOM_SIGNAL:
         return Ending("memory", failed=True)
     failed = bool(exit_code or exit_signal) or state == "FAILED"
+    if failed and state == "COMPLETING" and reason in ("", "None"):
+        return Ending("cancelled", failed=True)  # what failed by itself has a reason
     if oom_kills or derived_signal == OOM_SIGNAL:
         return Ending("memory", failed)
     if failed:

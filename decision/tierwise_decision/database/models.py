@@ -113,7 +113,7 @@ class Report(Base):
 class EndedJob(Base):
     """One run of a job that has ended, as Slurm and the agents tell it: what is learned from (history.py).
 
-    `key_…` are its signature's keys. `pending`: its next attempt's request is still to be told to Slurm.
+    `key_…` are its signature's keys.
     """
 
     __tablename__ = "ended_jobs"
@@ -122,7 +122,6 @@ class EndedJob(Base):
         Index("ix_ended_jobs_key_script_ended", "key_script", "ended"),
         Index("ix_ended_jobs_key_name_ended", "key_name", "ended"),
         Index("ix_ended_jobs_ended", "ended"),
-        Index("ix_ended_jobs_pending_ended", "pending", "ended"),
     )
     job_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     started: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -152,4 +151,3 @@ class EndedJob(Base):
     next_memory: Mapped[int]
     next_seconds: Mapped[int]
     retried: Mapped[bool]
-    pending: Mapped[bool]

@@ -83,12 +83,6 @@ def ended_runs(connection: Connection, job_id: int) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def unmended_runs(connection: Connection) -> list[dict[str, Any]]:
-    """The newest runs whose next attempt's request is still to be told to Slurm, as rows."""
-    query = select(EndedJob.__table__).where(EndedJob.pending.is_(True)).order_by(EndedJob.ended.desc()).limit(1000)
-    return [dict(row._mapping) for row in connection.execute(query)]
-
-
 def _known(connection: Connection, query: Select[tuple[object, ...]]) -> list[KnownJob]:
     return [
         KnownJob(PlanKey(row.job_id, row.token, row.restart), row.uid, row.directive, row.started, row.ended)

@@ -27,10 +27,9 @@ def upgrade() -> None:
         sa.Column("action", sa.Text(), nullable=False),
         *(_number(name) for name in ("next_memory", "next_seconds")),
         sa.Column("retried", sa.Boolean(), nullable=False),
-        sa.Column("pending", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "started", name="pk_ended_jobs"),
     )
-    for name in ("key_exact", "key_script", "key_name", "pending"):
+    for name in ("key_exact", "key_script", "key_name"):
         op.create_index(f"ix_ended_jobs_{name}_ended", "ended_jobs", [name, "ended"])
     op.create_index("ix_ended_jobs_ended", "ended_jobs", ["ended"])
 

@@ -1,0 +1,52 @@
+"""Tells the decision service of a job that ends: `tell_service.py ending|ended SOCKET`.
+
+`ending` is EpilogSlurmctld's question, `ended` what jobcomp/script tells, each with the job in its environment
+(docs/protocol.md, *ending, ended*). Like tell_agent.py, whose words it speaks, it needs Python's own library alone.
+Exits with 0 when the service took the message, else says why on standard error and exits with 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # -I leaves it out
+
+from tell_agent import ask, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PATIENCE_S = {"ending": 15.0, "ended": 3.0}
+JOBCOMP = {
+    "job_id": b"JOBID", "uid": b"UID", "state": b"JOBSTATE", "started": b"START", "ended": b"END", "nodes": b"NODECNT",
+    "partition": b"PARTITION", "job_name": b"JOBNAME",
+}  # fmt: skip
+
+
+def fields(operation: str, environment: Mapping[bytes, bytes]) -> list[tuple[str, bytes]]:
+    """The message about this job, from what slurmctld has put into the environment."""
+    told = [("op", operation.encode())]
+    if operation == "ending":
+        nodes = environment.get(b"SLURM_JOB_NODELIST", b"")  # squeue may not show it any more
+        return [*told, ("job_id", environment.get(b"SLURM_JOB_ID", b"")), ("node_list", nodes)]
+    told += [(key, environment.get(name, b"")) for key, name in JOBCOMP.items()]
+    code, _, signal = environment.get(b"EXITCODE", b"0:0").partition(b":")
+    return [*told, ("exit_code", code or b"0"), ("exit_signal", signal or b"0")]
+
+
+def main(operation: str, path: str) -> str:
+    try:
+        answer = ask(path, encode(fields(operation, os.environb)), PATIENCE_S[operation])
+    except OSError as error:
+        return f"no answer from {path}: {error.strerror or error}"
+    if b"status=ok\n" not in answer:
+        return f"{path} answered {answer[:200]!r}"
+    return ""
+
+
+if __name__ == "__main__":
+    if wrong := main(*sys.argv[1:]):
+        sys.exit(f"tierwise: {sys.argv[1]}: {wrong}")
