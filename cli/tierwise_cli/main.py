@@ -9,10 +9,13 @@ from tierwise import __version__
 from tierwise.errors import TierwiseError
 from tierwise_cli.commands.completion import completion
 from tierwise_cli.commands.doctor import doctor
+from tierwise_cli.commands.events import events
+from tierwise_cli.commands.explain import explain
 from tierwise_cli.commands.health import health
 from tierwise_cli.commands.jobs import job, jobs
 from tierwise_cli.commands.plan import plan
 from tierwise_cli.commands.status import nodes, status
+from tierwise_cli.commands.straggler import straggler
 from tierwise_cli.exits import UNREACHABLE, code_of
 from tierwise_cli.settings import common_options
 
@@ -27,6 +30,8 @@ def tierctl() -> None:
       tierctl status                            every tier of every node
       tierctl job 4711                          a job's plan beside its pages
       tierctl plan --dry-run --tier=cap --mem=8G  what a job would get, and why
+      tierctl explain 4711                      why each node was or wasn't chosen for it
+      tierctl events --follow                   which pages moved on this host, and why
       tierctl doctor                            what works on this host, and why not
 
     \b
@@ -41,7 +46,7 @@ def tierctl() -> None:
     """
 
 
-for command in (status, nodes, jobs, job, plan, doctor, health, completion):
+for command in (status, nodes, jobs, job, plan, explain, straggler, doctor, health, events, completion):
     tierctl.add_command(command)
 
 

@@ -1,13 +1,15 @@
 """The part of the HTTP interface that is about nodes: telemetry, stragglers, explanations (docs/protocol.md)."""
 
+import asyncio
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import get, post
+import msgspec
+from litestar import MediaType, Response, get, post
 from litestar.params import Parameter
 
 from tierwise.errors import RefusedError
-from tierwise.telemetry import Explanation, NodeEvent, Straggler, StragglerOrder, TelemetryAnswer
+from tierwise.telemetry import Explanation, NodeEvent, NodeLoad, Straggler, StragglerOrder, TelemetryAnswer
 from tierwise.units import LARGEST
 from tierwise_decision.guards import Asked, admins_only, agents_only, core_of, known_only, uid_of
 from tierwise_decision.telemetry import SECOND
@@ -22,6 +24,15 @@ async def telemetry(request: Asked) -> TelemetryAnswer:
     answer = await core.nodes.loads.take(await request.body(), packed, address)
     core.metrics.measurements.inc(answer.taken)
     return answer
+
+
+@get("/v1/nodes/loads", guards=[known_only], summary="Every node's newest measurement, and what it is made of")
+async def loads(request: Asked) -> Response[dict[str, NodeLoad]]:
+    """For anybody authenticated."""
+    known = core_of(request).nodes.loads
+    found = {node: load for node in known.nodes() if (load := known.load(node))}
+    body: Any = await asyncio.to_thread(msgspec.json.encode, found)  # megabytes: the hook must not wait for them
+    return Response(body, media_type=MediaType.JSON)
 
 
 @get("/v1/stragglers", guards=[known_only], summary="The nodes that are marked as slow, and why")
@@ -54,4 +65,4 @@ async def explain(request: Asked, job_id: Annotated[int, Parameter(ge=0, le=LARG
     return await core.nodes.selection.explain(view, attempts[-1].signature.exact if attempts else "")
 
 
-ROUTES = [telemetry, stragglers, order_straggler, node_events, explain]
+ROUTES = [telemetry, loads, stragglers, order_straggler, node_events, explain]

@@ -1,6 +1,8 @@
 """What the service knows and decides about nodes: loads, stragglers, selection, and what Slurm is told of it."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from tierwise.hostlist import expand
 from tierwise.slurmnodes import SlurmNodes
@@ -14,7 +16,7 @@ from tierwise_decision.retention import Retention
 from tierwise_decision.selection import Selection
 from tierwise_decision.settings import Settings
 from tierwise_decision.stragglers import Stragglers
-from tierwise_decision.telemetry import Loads
+from tierwise_decision.telemetry import READ_EVERY, Loads
 from tierwise_policy.thresholds import Exposure
 
 MIN_SECONDS = 5.0
@@ -27,7 +29,7 @@ class Nodes:
     def __init__(
         self, settings: Settings, store: Store, complain: Complaints, requests: Requests, slurm: SlurmNodes | None
     ) -> None:
-        self._store = store
+        self._store, self._complain = store, complain
         self.loads = Loads(store, complain, lambda: settings.config.service.measurement_days * 86400.0)
         self.stragglers = Stragglers(store, self.loads)
         self.selection = Selection(self.loads, self.stragglers, store, requests)
@@ -39,7 +41,16 @@ class Nodes:
         await self._store.opened.wait()
         async with asyncio.TaskGroup() as group:
             for part in (self.loads, self.stragglers, self._retention):
-                group.create_task(part.run())
+                group.create_task(self._keep_running(part.run))
+
+    async def _keep_running(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A fault in one of them must end neither the others nor the service."""
+        while True:
+            try:
+                await run()
+            except Exception as error:
+                self._complain("internal", f"what watches over nodes failed: {error!r}", trace=error)
+            await asyncio.sleep(READ_EVERY)
 
     async def events(self, since: int) -> list[NodeEvent]:
         """What happened to nodes since then, newest first. Raises UnavailableError."""

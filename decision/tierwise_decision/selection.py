@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tierwise.errors import RefusedError
 from tierwise.messages import JobView, Words
-from tierwise.telemetry import Explanation, Measurement, Straggler, Verdict
+from tierwise.telemetry import Explanation, Hardware, Measurement, Straggler, Verdict
 from tierwise.units import format_size
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
@@ -50,13 +50,9 @@ class Selection:
         wanted = wanted_of(request)
         ran_on = tuple(sorted({*view.samples, *(report.node for report in view.reports)}))
         started = _started(view)
-        if started:
-            measured = await self._store.read(lambda connection: tables.at(connection, started, WITHIN))
-            nodes = [self._candidate(node, one, self._mark_at(node, started)) for node, one in measured.items()]
-        else:
-            nodes = self.candidates()
+        nodes, notes = await self._as_of(started) if started else (self.candidates(), ())
         if not nodes:
-            raise RefusedError(f"no node's load is known for job {view.job_id}", 404)
+            raise RefusedError("no node has reported its load yet", 404)
         runs = (
             await self._store.read(lambda connection: tables.exposures_of(connection, signature)) if signature else []
         )
@@ -68,16 +64,24 @@ class Selection:
             describe(wanted),
             ran_on,
             verdicts[:MAX_VERDICTS],
-            (basis, *_notes(verdicts, ran_on, wanted)),
+            (*notes, basis, *_notes(verdicts, ran_on)),
         )
+
+    async def _as_of(self, time: int) -> tuple[list[Candidate], tuple[str, ...]]:
+        """The nodes as they were then; where nobody remembers, as they are now, and a note that says so."""
+        measured = await self._store.read(lambda connection: tables.at(connection, time, WITHIN))
+        nodes = [self._candidate(node, one, self._mark_at(node, time)) for node, one in measured.items()]
+        if nodes:
+            return nodes, ()
+        return self.candidates(), ("no load is known from when it started: the nodes are shown as they are now",)
 
     def _candidate(self, node: str, one: Measurement, mark: Straggler | None) -> Candidate:
         load = self._loads.load(node)
-        assert load is not None
+        hardware = load.hardware if load else Hardware(1, "unknown", 0)
         avoided = mark is not None and mark.avoided
         return Candidate(
             node,
-            load.hardware,
+            hardware,
             one.others,
             one.latency_ns,
             mark.evidence if mark and avoided else "",
@@ -126,7 +130,7 @@ def _started(view: JobView) -> int:
     return max(starts, default=0)
 
 
-def _notes(verdicts: Sequence[Verdict], ran_on: Sequence[str], wanted: Wanted) -> tuple[str, ...]:
+def _notes(verdicts: Sequence[Verdict], ran_on: Sequence[str]) -> tuple[str, ...]:
     chosen = {verdict.node for verdict in verdicts if verdict.chosen}
     others = [node for node in ran_on if node not in chosen]
     if not others:

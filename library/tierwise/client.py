@@ -24,6 +24,7 @@ from tierwise.munge import Munge, digest
 from tierwise.telemetry import (
     Explanation,
     NodeEvent,
+    NodeLoad,
     Straggler,
     StragglerOrder,
     TelemetryAnswer,
@@ -120,6 +121,10 @@ class DecisionClient:
         content = zlib.compress(msgspec.json.encode(batch), 1)
         headers = {"Content-Type": "application/json", "Content-Encoding": "deflate"}
         return self._ask("POST", "/v1/telemetry", TelemetryAnswer, content=content, headers=headers)
+
+    def loads(self) -> dict[str, NodeLoad]:
+        """Every node's newest measurement and hardware."""
+        return self._ask("GET", "/v1/nodes/loads", dict[str, NodeLoad])
 
     def stragglers(self) -> list[Straggler]:
         """The nodes that are marked as slow."""

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 import click
+from rich.console import Group
 
 from tierwise.errors import TierwiseError, UnavailableError
 from tierwise.messages import NodeView
+from tierwise.telemetry import NodeLoad
 from tierwise_cli import asking
 from tierwise_cli.settings import Settings, common_options, remark, settings_of
+from tierwise_cli.show.loads import loads as loads_picture
 from tierwise_cli.show.nodes import nodes as nodes_picture
 from tierwise_cli.show.status import status as status_picture
 
@@ -37,14 +40,33 @@ def status(context: click.Context, names: tuple[str, ...]) -> None:
 @click.option("--node", "names", multiple=True, metavar="NAME", help="Only this node; may be repeated.")
 @click.pass_context
 def nodes(context: click.Context, names: tuple[str, ...]) -> None:
-    """What each node is made of: tiers, NUMA nodes, latencies, bandwidths.
+    """What each node is made of, and how busy it is.
+
+    \b
+    Tiers, NUMA nodes, latencies, bandwidths; then the share of each resource that
+    is in use, in brackets the part that is not Slurm's, and the round trip to
+    other nodes.
 
     \b
       tierctl nodes
     """
     settings = settings_of(context)
     views = _views(settings, names)
-    settings.show(views, lambda: nodes_picture(views))
+    if settings.json:
+        settings.show(views, lambda: nodes_picture(views))
+        return
+    loads = _loads(settings, names)
+    settings.show(views, lambda: Group(nodes_picture(views), *(["", loads_picture(loads)] if loads else [])))
+
+
+def _loads(settings: Settings, names: Sequence[str]) -> dict[str, NodeLoad]:
+    """The service's word on how busy nodes are; nothing where it is silent."""
+    try:
+        with asking.service(settings) as service:
+            found = service.loads()
+    except TierwiseError:
+        return {}
+    return {node: load for node, load in found.items() if not names or node in names}
 
 
 def _views(settings: Settings, names: Sequence[str]) -> list[NodeView]:
