@@ -12,7 +12,7 @@ from tierwise.client import DecisionClient
 from tierwise.config import Config
 from tierwise.errors import ProtocolError, RefusedError, TierwiseError, UnavailableError
 from tierwise.local import ask
-from tierwise.messages import Heatmap, JobSample, JobView, Mechanism, NodeName, NodeSample, NodeView
+from tierwise.messages import Event, Heatmap, JobSample, JobView, Mechanism, NodeName, NodeSample, NodeView
 from tierwise.munge import Munge
 from tierwise_cli.settings import Settings
 
@@ -67,6 +67,11 @@ def heatmaps(settings: Settings, job_id: int, rows: int, columns: int) -> dict[N
     question: dict[str, str | int] = {"op": "heatmap", "job_id": job_id, "rows": rows, "columns": columns}
     found = _from_agents(settings, question, Heatmap)
     return {_node_of(settings, path): heatmap for path, heatmap in found.items()}
+
+
+def events(path: str, since: int, job_id: int) -> list[Event]:
+    """What the agent at socket `path` did after its event `since`; job 0: for all jobs that we may see."""
+    return _decoded(path, ask(path, {"op": "events", "since": since, "job_id": job_id}), list[Event])
 
 
 def mechanisms(path: str) -> list[Mechanism]:

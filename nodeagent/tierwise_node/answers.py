@@ -53,6 +53,7 @@ class Answers:
             "job": self._job,
             "status": self._status,
             "doctor": self._ask_doctor,
+            "events": self._events,
             "heatmap": self._ask_heatmap,
         }
         self._heatmap = heatmap
@@ -136,6 +137,10 @@ class Answers:
         if not self._may_see(peer, job_id):
             return _refused(f"job {job_id} is not yours, or not on this node")
         return _json(self._jobs.sample(self._jobs.records[job_id]))
+
+    async def _events(self, peer: Peer, fields: Fields) -> Reply:
+        since, job_id = _number(fields, "since", 0), _number(fields, "job_id", 0)
+        return _json(self._jobs.events.since(since, peer.uid, job_id))
 
     async def _status(self, peer: Peer, fields: Fields) -> Reply:
         return _json(self._jobs.node_sample(peer.uid))

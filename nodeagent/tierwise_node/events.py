@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from tierwise.messages import Event
 from tierwise.tiers import TierName
@@ -15,10 +15,11 @@ MOST_TOLD = 200
 
 
 class Events:
-    """The newest events of this agent. Moves of one kind within one beat are one event."""
+    """The newest events of this agent. Moves of one kind within one beat are one event. `owner`: a job's uid."""
 
-    def __init__(self) -> None:
-        self._kept: deque[Event] = deque(maxlen=KEPT)
+    def __init__(self, owner: Callable[[int], int]) -> None:
+        self._owner = owner
+        self._kept: deque[tuple[int, Event]] = deque(maxlen=KEPT)
         self._sums: dict[tuple[int, str, TierName, TierName, str], int] = {}
         self._number = 0
 
@@ -37,17 +38,19 @@ class Events:
             self._add(what, job_id, source, target, pages, why)
         self._sums.clear()
 
-    def since(self, number: int, uid: int, owners: dict[int, int]) -> tuple[Event, ...]:
-        """Events after `number` that `uid` may see: root all, others those of their jobs (`owners`: job to uid).
+    def since(self, number: int, uid: int, job_id: int = 0) -> tuple[Event, ...]:
+        """Events after `number` that `uid` may see (root all, others those of their jobs), of one job if it is given.
 
         The oldest MOST_TOLD of them; with `number` 0 the newest.
         """
-        seen = [event for event in self._after(number) if uid == 0 or owners.get(event.job_id) == uid]
-        return tuple(seen[:MOST_TOLD] if number else seen[-MOST_TOLD:])
-
-    def _after(self, number: int) -> Iterator[Event]:
-        return (event for event in self._kept if event.number > number)
+        found = [
+            event
+            for owner, event in self._kept
+            if event.number > number and uid in (0, owner) and job_id in (0, event.job_id)
+        ]
+        return tuple(found[:MOST_TOLD] if number else found[-MOST_TOLD:])
 
     def _add(self, what: str, job_id: int, source: TierName, target: TierName, pages: int, why: str) -> None:
         self._number += 1
-        self._kept.append(Event(self._number, time.time_ns(), what, job_id, source, target, pages, why[:512]))
+        owner = self._owner(job_id) if job_id else 0
+        self._kept.append((owner, Event(self._number, time.time_ns(), what, job_id, source, target, pages, why[:512])))

@@ -58,7 +58,7 @@ class Jobs:
         self.changed: Callable[[], None] = lambda: None
         self.wake: Callable[[], None] = lambda: None
         """Called when pages should move at once."""
-        self.events = Events()
+        self.events = Events(lambda job_id: self.records[job_id].uid if job_id in self.records else 0)
         self._gave_back = False
         self.records = {record.key.job_id: record for record in journal.records()}
         self._taken_over: set[int] = set()
