@@ -87,8 +87,13 @@ class JobCgroups:
                 os.setgid(uid)
                 os.setuid(uid)
 
-        process = subprocess.Popen(  # noqa: PLW1509
-            argv, stdin=stdin, stdout=subprocess.PIPE, text=True, preexec_fn=enter, cwd="/"
+        process = subprocess.Popen(
+            argv,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=enter,  # noqa: PLW1509
+            cwd="/",
         )
         self._processes.append(process)
         return process
