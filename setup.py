@@ -72,6 +72,7 @@ setup(
     entry_points={
         "console_scripts": [
             "tierctl = tierwise_cli.main:main",
+            "tierwise-exec = tierwise_cli.container.main:main",
             "tierwise-decision = tierwise_decision.main:main",
             "tierwise-agent = tierwise_node.main:main",
         ],

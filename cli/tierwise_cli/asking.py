@@ -1,7 +1,7 @@
 """Whom tierctl asks: the decision service, and the agents of this host."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +12,7 @@ from tierwise.client import DecisionClient
 from tierwise.config import Config
 from tierwise.errors import ProtocolError, RefusedError, TierwiseError, UnavailableError
 from tierwise.local import ask
-from tierwise.messages import Event, Heatmap, JobSample, JobView, Mechanism, NodeName, NodeSample, NodeView
+from tierwise.messages import Event, Heatmap, JobSample, JobView, Mechanism, NodeName, NodeSample, NodeView, StagedCopy
 from tierwise.munge import Munge
 from tierwise_cli.settings import Settings
 
@@ -84,6 +84,31 @@ def agent_name(config: Config, path: str) -> str:
     before, _, after = config.agent.socket.partition("%n")
     found = re.fullmatch(re.escape(before) + "(.+)" + re.escape(after), path)
     return found[1] if found else path
+
+
+def staged_copies(settings: Settings) -> list[StagedCopy]:
+    """The staged copies on this host that the caller may see."""
+    answers = _from_agents(settings, {"op": "stage_list"}, list[StagedCopy])
+    return [copy for copies in answers.values() for copy in copies]
+
+
+def each_agent(settings: Settings, question: dict[str, str | int], timeout: float = 10.0) -> Iterator[dict[str, str]]:
+    """What each agent of this host answers. Raises TierwiseError at the first that does not."""
+    for path in agent_sockets(settings):
+        yield ask(path, question, timeout)
+
+
+def any_agent(settings: Settings, question: dict[str, str | int], timeout: float = 30.0) -> None:
+    """Put a question of which one agent's yes is enough. Raises TierwiseError where all say no."""
+    errors: list[TierwiseError] = []
+    sockets = agent_sockets(settings)
+    for path in sockets:
+        try:
+            ask(path, question, timeout)
+        except TierwiseError as error:
+            errors.append(error)
+    if len(errors) == len(sockets):
+        raise _worst(errors)
 
 
 def _from_agents(settings: Settings, question: dict[str, str | int], kind: type[T]) -> dict[str, T]:

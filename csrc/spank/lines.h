@@ -9,7 +9,7 @@
 enum {
 	LINES_MAX_MESSAGE = 64 * 1024,
 	LINES_MAX_KEYS = 64,
-	LINES_MAX_REQUEST = 1024, /* the longest that we ask: a directive of 95 bytes, each encoded as three, is most of it */
+	LINES_MAX_REQUEST = 8 * 1024, /* the longest that we ask: paths of 2048 bytes, each encoded as three, are most of it */
 };
 
 /* A request that is being written. Starts as {0}; what doesn't fit is remembered, and lines_close tells. */
