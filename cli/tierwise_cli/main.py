@@ -14,6 +14,8 @@ from tierwise_cli.commands.explain import explain
 from tierwise_cli.commands.health import health
 from tierwise_cli.commands.jobs import job, jobs
 from tierwise_cli.commands.plan import plan
+from tierwise_cli.commands.report import report
+from tierwise_cli.commands.stage import stage
 from tierwise_cli.commands.status import nodes, status
 from tierwise_cli.commands.straggler import straggler
 from tierwise_cli.exits import UNREACHABLE, code_of
@@ -29,9 +31,11 @@ def tierctl() -> None:
     \b
       tierctl status                            every tier of every node
       tierctl job 4711                          a job's plan beside its pages
+      tierctl report 4711                       what it used in the end, and what to ask for next time
       tierctl plan --dry-run --tier=cap --mem=8G  what a job would get, and why
       tierctl explain 4711                      why each node was or wasn't chosen for it
       tierctl events --follow                   which pages moved on this host, and why
+      tierctl stage list                        images and data staged on this host's memory
       tierctl doctor                            what works on this host, and why not
 
     \b
@@ -46,7 +50,7 @@ def tierctl() -> None:
     """
 
 
-for command in (status, nodes, jobs, job, plan, explain, straggler, doctor, health, events, completion):
+for command in (status, nodes, jobs, job, report, plan, explain, straggler, stage, doctor, health, events, completion):
     tierctl.add_command(command)
 
 

@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Callable
 
-from tierwise.messages import JobReport, JobSample, JobView, NodeSample, NodeView, PlanKey, TierUse, UsePoint
+from tierwise.messages import Attempt, JobReport, JobSample, JobView, NodeSample, NodeView, PlanKey, TierUse, UsePoint
 from tierwise.plans import MemoryPolicy, Moves, Part, Plan
 from tierwise.tiers import Tier
 from tierwise.units import GIB, MIB
@@ -110,6 +110,18 @@ RUNNING = JobView(
     ("64 MiB is more than half of --mem",),
 )
 ENDED = JobView(4712, "0123456789abcdef", 0, "lat:67108864,cap", "ended", {}, (REPORT,))
+RUNS = (
+    Attempt(
+        restart=0, state="OUT_OF_MEMORY", cause="memory", exit_code=0, exit_signal=125, memory=150 * MIB,
+        peak=150 * MIB, time_limit=3600, started=NOON - 60 * SECOND, ended=NOON - 30 * SECOND, nodes="n1",
+        action="out of memory; requeued with 300 MiB on each node (retry 1 of 2)",
+    ),
+    Attempt(
+        restart=1, state="COMPLETED", cause="well", exit_code=0, exit_signal=0, memory=300 * MIB, peak=301 * MIB,
+        time_limit=3600, started=NOON, ended=NOON + 185 * SECOND, nodes="n1",
+    ),
+)  # fmt: skip
+MENDED = JobView(4712, "0123456789abcdef", 0, "lat:67108864,cap", "ended", {}, (REPORT,), (), RUNS)
 SUBMITTED = JobView(0, "fedcba9876543210", 1000, "cap", "submitted")
 HOSTILE = JobView(
     4715, "", 4294967294, "", "running", {"n1": sample(4715, None, agrees=None, dram=5)}, (), ("\x1b[2J\r gone",)

@@ -6,13 +6,15 @@ import cli_values as values
 import pytest
 from rich.console import Console, RenderableType
 
-from tierwise.messages import DryRunPlan, Health, Mechanism
+from tierwise.messages import DryRunPlan, Health, JobView, Mechanism
 from tierwise_cli.show.doctor import doctor
 from tierwise_cli.show.health import health
 from tierwise_cli.show.job import job
 from tierwise_cli.show.jobs import jobs
 from tierwise_cli.show.nodes import nodes
 from tierwise_cli.show.plan import plans
+from tierwise_cli.show.plot import Layer, Plot
+from tierwise_cli.show.report import report
 from tierwise_cli.show.status import status
 
 ORDERS = {"n1": ("dram", "pmem", "cxl")}
@@ -26,6 +28,9 @@ PICTURES: dict[str, RenderableType] = {
     "jobs": jobs([values.RUNNING, values.ENDED, values.SUBMITTED, values.HOSTILE]),
     "running": job(values.RUNNING, ORDERS),
     "ended": job(values.ENDED, ORDERS),
+    "mended": job(values.MENDED, ORDERS),
+    "report": report(values.MENDED, ORDERS),
+    "report without agents": report(JobView(1, "", 0, "", "ended", {}, (), (), values.RUNS), {}),
     "submitted": job(values.SUBMITTED, ORDERS),
     "hostile": job(values.HOSTILE, {}),
     "plan": plans(
@@ -126,3 +131,24 @@ def test_nothing_yet_is_said() -> None:
     assert "No node has reported" in draw(status([]), 80)
     assert "No jobs" in draw(jobs([]), 80)
     assert "No node to plan for" in draw(plans([]), 80)
+
+
+def test_each_run_of_a_mended_job_is_told() -> None:
+    text = draw(job(values.MENDED, ORDERS), 160)
+    assert "run 1" in text
+    assert "out of memory after 30 s with 150 MiB, signal 125" in text
+    assert "requeued with 300 MiB on each node (retry 1 of 2)" in text
+    assert "ended well after 3 min 5 s with 300 MiB" in text
+
+
+def test_a_report_ends_with_a_line_for_the_script() -> None:
+    lines = draw(report(values.MENDED, ORDERS), 160).splitlines()
+    assert any("301 MiB of 300 MiB on a node" in line for line in lines)
+    assert any("3 min 5 s of 1 h 0 min: 5%" in line for line in lines)
+    assert lines[-1].strip() == "#SBATCH --mem=384M --time=5"
+
+
+def test_a_reports_plot_is_as_high_as_the_job_was() -> None:
+    plot = Plot((Layer("dram", [100, 50, 50]), Layer("cxl", [0, 50, 0])), top=100, height=4, width=6)
+    rows = [row[11:] for row in draw(plot, 40).splitlines()]
+    assert rows == ["██▓▓  ", "██▓▓  ", "██████", "██████"]

@@ -38,7 +38,7 @@ def jobs(context: click.Context, state: str | None, limit: int) -> None:
     settings.show(views, lambda: jobs_picture(views))
 
 
-def _job_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def job_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Job ids for the shell; none, quickly and quietly, where nobody answers."""
     try:
         with asking.service(settings_of(context), timeout=1.0) as service:
@@ -50,7 +50,7 @@ def _job_ids(context: click.Context, _parameter: click.Parameter, incomplete: st
 
 @click.command()
 @common_options
-@click.argument("job_id", type=click.IntRange(1), shell_complete=_job_ids)
+@click.argument("job_id", type=click.IntRange(1), shell_complete=job_ids)
 @click.option("--heatmap", is_flag=True, help="Where and when it accesses its memory: on a node of the job.")
 @click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Write the heatmap as a picture.")
 @click.pass_context
@@ -72,7 +72,7 @@ def job(context: click.Context, job_id: int, heatmap: bool, png: Path | None) ->
         _heatmap(settings, job_id, png)
         return
     view = _view(settings, job_id)
-    orders = {} if settings.json else _orders(settings)
+    orders = {} if settings.json else orders_of(settings)
     settings.show(view, lambda: job_picture(view, orders))
     if any(sample.agrees is False for sample in view.samples.values()):
         sys.exit(DISAGREES)
@@ -104,7 +104,7 @@ def _view(settings: Settings, job_id: int) -> JobView:
         return view
 
 
-def _orders(settings: Settings) -> Orders:
+def orders_of(settings: Settings) -> Orders:
     """Each node's tiers, fastest first; without an answer the picture goes by the tiers' names."""
     try:
         with asking.service(settings) as service:

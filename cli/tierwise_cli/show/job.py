@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tierwise.messages import JobReport, JobSample, JobView, NodeName
+from tierwise.messages import Attempt, JobReport, JobSample, JobView, NodeName
 from tierwise.plans import Moves, Plan
 from tierwise.tiers import TierName
 from tierwise.units import format_size
@@ -25,11 +25,12 @@ def job(view: JobView, orders: Orders) -> RenderableType:
     blocks: list[RenderableType] = [_head(view)]
     reasons = {sample.reason for sample in view.samples.values()} | {report.reason for report in view.reports}
     blocks += [Text(f"  {words.safe(notice)}", words.FAINT) for notice in view.notices if notice not in reasons]
+    blocks += attempt_lines(view.attempts)
     for node, sample in sorted(view.samples.items()):
         blocks.append(Padding(Group(*_running(node, sample, orders.get(node))), (1, 0, 0, 0)))
     for report in sorted(view.reports, key=lambda report: (report.key.restart, report.node)):
         blocks.append(Padding(Group(*_ended(report, orders.get(report.node))), (1, 0, 0, 0)))
-    if not view.samples and not view.reports:
+    if not view.samples and not view.reports and not view.attempts:
         blocks.append(Text("  It has not started yet: its plan is made when it does.", words.FAINT))
     return Group(*blocks)
 
@@ -43,11 +44,35 @@ def _head(view: JobView) -> Text:
     )
 
 
+_CAUSES = {
+    "well": "ended well",
+    "memory": "out of memory",
+    "time": "out of time",
+    "node": "its node failed",
+    "program": "failed by itself",
+    "cancelled": "cancelled",
+}
+
+
+def attempt_lines(attempts: Sequence[Attempt]) -> Iterator[RenderableType]:
+    """A line for each run of the job that has ended, as Slurm saw it, and what was done about it."""
+    for number, one in enumerate(attempts, 1):
+        life = words.duration(max(one.ended - one.started, 0) / 1e9)
+        status = (
+            f", exit {one.exit_code}" if one.exit_code else f", signal {one.exit_signal}" if one.exit_signal else ""
+        )
+        memory = f" with {format_size(one.memory)}" if one.memory else ""
+        done = f": {one.action}" if one.action else ""
+        cause = _CAUSES.get(one.cause, one.state.lower())
+        style = "" if one.cause == "well" else words.WARN
+        yield line(f"run {number}", f"{cause} after {life}{memory}{status}{done}", style)
+
+
 def _running(node: NodeName, sample: JobSample, order: Sequence[TierName] | None) -> Iterator[RenderableType]:
     yield Text.assemble((words.safe(node), words.HEAD), "  ", *_agreement(sample))
     yield _indented(_comparison(sample.plan, sample.found, order or _names(sample.plan, sample.found)))
     yield from _plan_lines(sample.plan, sample.reason)
-    yield _line("moves", _moves(sample.moves))
+    yield line("moves", _moves(sample.moves))
 
 
 def _agreement(sample: JobSample) -> Iterator[tuple[str, str]]:
@@ -98,15 +123,15 @@ def _ended(report: JobReport, order: Sequence[TierName] | None) -> Iterator[Rend
     yield _indented(_usage(report, order or _names(report.plan, report.tiers)))
     yield from _plan_lines(report.plan, report.reason)
     if report.plan is not None:
-        yield _line("agreed", f"{report.agreed:.0%} of the samples after its growth had stopped")
-    yield _line("moves", _moves(report.moves))
-    yield _line("faults", f"{report.minor_faults:,} minor, {report.major_faults:,} major")
+        yield line("agreed", f"{report.agreed:.0%} of the samples after its growth had stopped")
+    yield line("moves", _moves(report.moves))
+    yield line("faults", f"{report.minor_faults:,} minor, {report.major_faults:,} major")
     if report.oom_kills:
-        yield _line("memory", f"{report.oom_kills} processes killed for lack of memory", words.BAD)
+        yield line("memory", f"{report.oom_kills} processes killed for lack of memory", words.BAD)
     if report.gaps:
-        yield _line("unwatched", f"{words.duration(report.gaps)} without an agent")
+        yield line("unwatched", f"{words.duration(report.gaps)} without an agent")
     if not report.whole:
-        yield _line("report", "not whole: samples were lost", words.WARN)
+        yield line("report", "not whole: samples were lost", words.WARN)
 
 
 def _usage(report: JobReport, order: Sequence[TierName]) -> Table:
@@ -128,18 +153,18 @@ def _usage(report: JobReport, order: Sequence[TierName]) -> Table:
 
 def _plan_lines(plan: Plan | None, reason: str) -> Iterator[RenderableType]:
     if plan is None:
-        yield _line("no plan", reason or "the kernel places its memory")
+        yield line("no plan", reason or "the kernel places its memory")
         return
     for part in plan.parts:
         label = part.memory_class or "rest"
         pinned = f", {format_size(part.pinned)} pinned" if part.pinned else ""
         unplaced = f", {format_size(part.unplaced)} fit nowhere" if part.unplaced else ""
-        yield _line(label, f"{format_size(part.size)}: {words.by_tier(part.tiers)}{pinned}{unplaced}")
+        yield line(label, f"{format_size(part.size)}: {words.by_tier(part.tiers)}{pinned}{unplaced}")
     tiers = f" over {', '.join(plan.policy.tiers)}" if plan.policy.tiers else ""
     balancing = ", with kernel NUMA balancing" if plan.policy.numa_balancing else ""
-    yield _line("policy", f"{plan.policy.mode.replace('_', ' ')}{tiers}{balancing}")
+    yield line("policy", f"{plan.policy.mode.replace('_', ' ')}{tiers}{balancing}")
     for why in plan.degraded:
-        yield _line("degraded", why, words.WARN)
+        yield line("degraded", why, words.WARN)
 
 
 def _moves(moves: Moves) -> str:
@@ -149,7 +174,7 @@ def _moves(moves: Moves) -> str:
     return f"{counts} (pages)"
 
 
-def _line(label: str, text: str, style: str = "") -> RenderableType:
+def line(label: str, text: str, style: str = "") -> RenderableType:
     """A label and a text that wraps beside it."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True, min_width=10)
