@@ -21,7 +21,7 @@ from tierwise_node.record import JobRecord
 from tierwise_node.sights import Sights
 from tierwise_node.tiers import Topology
 from tierwise_policy.heat import RANGE, Window
-from tierwise_policy.movement import Move, Pace, decide
+from tierwise_policy.movement import Move, decide
 from tierwise_policy.placement import Correction
 from tierwise_policy.quotas import Holding, Level
 
@@ -47,7 +47,7 @@ class Mover:
 
     def __init__(self, jobs: Jobs, topology: Topology, placer: Placer, events: Events, rate: int) -> None:
         self._jobs, self._topology, self._placer, self._events = jobs, topology, placer, events
-        self._rate = self._seen_rate = rate
+        self._rate = rate
         self._sights = Sights(placer, topology)
         self._piece = SMALLEST_PIECE
         self._futile: dict[int, _Futile] = {}
@@ -61,17 +61,18 @@ class Mover:
         if not records:
             return
         tiers = self._jobs.tiers()
-        levels = [Level(tier.name, tier.latency_ns, tier.free, margins.get(tier.name, 0)) for tier in tiers]
-        pace = Pace(int(self._rate * seconds), self._seen_rate)
-        moves = await asyncio.to_thread(self._decide, records, windows, levels, pace)
+        levels = [
+            Level(tier.name, tier.latency_ns, tier.bandwidth, tier.free, margins.get(tier.name, 0)) for tier in tiers
+        ]
+        moves = await asyncio.to_thread(self._decide, records, windows, levels, int(self._rate * seconds))
         await self._carry_out(moves, deadline)
         self._events.end_beat()
 
     def _decide(
-        self, records: Iterable[JobRecord], windows: Mapping[int, Window], levels: list[Level], pace: Pace
+        self, records: Iterable[JobRecord], windows: Mapping[int, Window], levels: list[Level], limit: int
     ) -> tuple[Move, ...]:
         holdings: list[Holding] = [self._sights.holding(each, windows.get(each.key.job_id)) for each in records]
-        return decide(holdings, levels, self._sights.recent, pace)
+        return decide(holdings, levels, self._sights.recent, limit)
 
     def _may_move(self, record: JobRecord) -> bool:
         job_id = record.key.job_id
@@ -115,7 +116,7 @@ class Mover:
             self._rest(first.job_id, moves, correction)
         else:
             moves = await asyncio.to_thread(self._move_ranges, record, batch, source, target, size)
-        self._adapt(time.monotonic() - begun, moves.landed * mmap.PAGESIZE)
+        self._adapt(time.monotonic() - begun)
         up = first.target < first.source
         record.count(moves, promoted=moves.landed if up else 0, demoted=0 if up else moves.landed)
         if moves.landed:
@@ -132,14 +133,12 @@ class Mover:
         self._sights.landed(first.job_id, rows, first.source, first.target, moved or gone, mmap.PAGESIZE)
         return (moved or gone).moves
 
-    def _adapt(self, seconds: float, landed: int) -> None:
+    def _adapt(self, seconds: float) -> None:
         """Pieces that take about PIECE_SECONDS: long ones would hold up the next beat, short ones waste calls."""
         if seconds > PIECE_SECONDS * 2:
             self._piece = max(self._piece // 2, SMALLEST_PIECE)
         elif seconds < PIECE_SECONDS / 2:
             self._piece = min(self._piece * 2, LARGEST_PIECE)
-        if landed and seconds > 0:
-            self._seen_rate = int(0.8 * self._seen_rate + 0.2 * landed / seconds)
 
     def _rest(self, job_id: int, moves: Moves, correction: Correction) -> None:
         """A job of whose pages none would move is left alone for a while."""

@@ -20,10 +20,12 @@ from tierwise_policy.replacement import share
 STAYS = 0.25
 """A range on the fastest tier counts as hotter by this part of the job's mean hot range, and takes its place only
 from one that is colder by more: heat is an estimate."""
-SEEN_PER_SECOND = 200
-"""Accesses a second that a page with heat 1 has at least: DAMON samples each 5 ms and sees one access a sample."""
-HORIZON = 60.0
-"""Seconds for which heat is believed to last at most: as long as it has lasted, and no longer than this."""
+SEEN_PER_SECOND = 10
+"""Accesses a second that a page with heat 1 has at least: trackers look each 100 ms, and see one access a look."""
+HORIZON = (10.0, 60.0)
+"""Seconds for which heat is believed to last: as long as it has lasted, within these bounds."""
+PRICE = 10
+"""A move is priced as if it went at this part of the slowest tier's bandwidth, which is also the usual limit."""
 PAGE = 4096
 
 
@@ -44,27 +46,19 @@ class Move:
     why: str
 
 
-@dataclass(frozen=True)
-class Pace:
-    """`limit`: bytes to move now at most, each way; `rate`: bytes per second at which moves really go here."""
-
-    limit: int
-    rate: int
-
-
-def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent, pace: Pace) -> tuple[Move, ...]:
+def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent, limit: int) -> tuple[Move, ...]:
     """The next moves, in the order in which they are to be made: what makes room comes before what needs it.
 
-    `holdings` have ranges that were cut by `recent`. The moves free what they need: carried out in order, no tier
-    falls below its margin for a promotion, except to repair a pinned part.
+    `limit`: bytes to move now at most, each way. `holdings` have ranges that were cut by `recent`. The moves free what
+    they need: carried out in order, no tier falls below its margin for a promotion, except to repair a pinned part.
     """
-    worth = {each.job_id: pays(each.ranges, levels, pace) for each in holdings}
+    worth = {each.job_id: pays(each.ranges, levels) for each in holdings}
     stuck = {
         each.job_id: np.where(recent.stuck(each.ranges, len(levels)), each.located, np.int64(0)) for each in holdings
     }
     quota = quotas(holdings, levels, worth, stuck)
     wanted = [_wanted(each, quota, worth[each.job_id], stuck[each.job_id]) for each in holdings]
-    limits = _limits(holdings, wanted, quota, pace.limit)
+    limits = _limits(holdings, wanted, quota, limit)
     ups: list[Move] = []
     downs: list[Move] = []
     for each, target in zip(holdings, wanted, strict=True):
@@ -76,12 +70,12 @@ def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent,
     return tuple(_ordered([*repairs, *others], downs, levels, len(repairs)))
 
 
-def pays(ranges: Ranges, levels: Sequence[Level], pace: Pace) -> npt.NDArray[np.bool_]:
+def pays(ranges: Ranges, levels: Sequence[Level]) -> npt.NDArray[np.bool_]:
     """Which ranges save more by being on the fastest tier, for as long as they have been hot, than their move and
     that of what makes room for them cost."""
     saved_ns = levels[-1].latency_ns - levels[0].latency_ns
-    accesses = ranges["heat"].astype(np.float64) * SEEN_PER_SECOND * np.clip(ranges["age"], 1.0, HORIZON)
-    cost_ns = 2 * PAGE * 1e9 / max(pace.rate, 1)
+    accesses = ranges["heat"].astype(np.float64) * SEEN_PER_SECOND * np.clip(ranges["age"], *HORIZON)
+    cost_ns = 2 * PAGE * 1e9 * PRICE / max(levels[-1].bandwidth, 1)
     worth: npt.NDArray[np.bool_] = accesses * saved_ns > cost_ns
     return worth
 

@@ -48,10 +48,11 @@ class Holding:
 
 @dataclass(frozen=True)
 class Level:
-    """One tier, in the order of speed: bytes `free`, of which `margin` should stay free; latency in nanoseconds."""
+    """One tier, in the order of speed: bytes `free`, of which `margin` should stay free; ns, bytes per second."""
 
     name: TierName
     latency_ns: int
+    bandwidth: int
     free: int
     margin: int
 

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from tierwise.plans import Part, Plan
 from tierwise.units import GIB, MIB
 from tierwise_policy.heat import RANGE
-from tierwise_policy.movement import PAGE, Move, Pace, decide
+from tierwise_policy.movement import PAGE, Move, decide
 from tierwise_policy.quotas import Holding, Level, pinned_bytes
 from tierwise_policy.recent import LANDED, SETTLED, Recent
 
 NAMES, LATENCIES = ("dram", "pmem", "cxl"), (80, 140, 300)
-FAST = Pace(1 << 40, 2 * GIB)
+BANDWIDTHS = (200 * GIB, 100 * GIB, 30 * GIB)
+FAST = 1 << 40
 AREA = 8 * MIB
 MARGIN = 2 * MIB
 
@@ -43,14 +44,14 @@ class Machine:
 
     @property
     def levels(self) -> list[Level]:
-        return [Level(*row, self.margin) for row in zip(NAMES, LATENCIES, self.free, strict=True)]
+        return [Level(*row, self.margin) for row in zip(NAMES, LATENCIES, BANDWIDTHS, self.free, strict=True)]
 
-    def beat(self, pace: Pace = FAST, seconds: float = 1.0) -> list[Move]:
+    def beat(self, limit: int = FAST, seconds: float = 1.0) -> list[Move]:
         """One decision, carried out."""
         self.now += seconds
         self.recent = self.recent.add(self.now, np.empty(0, LANDED))
         cut = [self._cut(each) for each in self.jobs.values()]
-        moves = list(decide(cut, self.levels, self.recent, pace))
+        moves = list(decide(cut, self.levels, self.recent, limit))
         for move in moves:
             self._carry_out(move)
         self.moved += moves
@@ -109,7 +110,7 @@ def test_a_jump_of_the_hot_set_is_followed_within_the_limit():
     machine.heat(1, [0.0] * 30 + [0.9] * 10)
     beats = 0
     while machine.hot_on(1, 0) < 0.95 * 10 * AREA:
-        assert sum(move.size for move in machine.beat(Pace(10 * MIB, GIB)) if move.target == 0) <= 10 * MIB
+        assert sum(move.size for move in machine.beat(10 * MIB) if move.target == 0) <= 10 * MIB
         beats += 1
     assert beats <= 2 * 10 * AREA / (10 * MIB)
     assert machine.on(1, 0) - machine.hot_on(1, 0) <= AREA
@@ -225,7 +226,7 @@ def machines(draw: st.DrawFn) -> Machine:
 @settings(max_examples=100, deadline=None)
 def test_moves_are_whole_pages_that_are_there_and_keep_to_the_limit(machine, limit):
     jobs = {job_id: each.located.copy() for job_id, each in machine.jobs.items()}
-    moves = machine.beat(Pace(limit, GIB))
+    moves = machine.beat(limit)
     for direction in (1, -1):
         assert sum(move.size for move in moves if (move.source - move.target) * direction > 0) <= limit
     for move in moves:
@@ -253,7 +254,7 @@ def test_a_pinned_part_is_never_a_victim(machine):
 def test_it_comes_to_rest_while_heat_stays_and_no_page_moves_twice(machine, limit):
     left = {job_id: [] for job_id in machine.jobs}
     for _ in range(int(SETTLED) - 1):
-        for move in machine.beat(Pace(limit, GIB)):
+        for move in machine.beat(limit):
             earlier = [(start, end) for start, end, target in left[move.job_id] if target == move.source]
             assert not any(start < move.end and move.start < end for start, end in earlier)
             left[move.job_id].append((move.start, move.end, move.target))
