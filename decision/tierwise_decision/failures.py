@@ -35,11 +35,11 @@ REPORT_PATIENCE = 4.0
 _PENDING_PATIENCE = 300.0
 """Seconds for a requeued job to be pending again: it waits for its nodes' epilogs."""
 _LOOK = 1.0
-_WORDS: dict[Cause, str] = {"memory": "out of memory", "time": "out of time"}
+_MENDABLE: tuple[Cause, ...] = ("memory", "time")
 _LEFT_ALONE: dict[Cause, str] = {
-    "memory": "a step ran out of memory; not requeued: the job itself ended well",
-    "program": "the program's own failure; not requeued: more of anything would not help",
-    "node": "its node failed; Slurm itself requeues it where its user lets it",
+    "memory": "not requeued: a step ran out of memory, but the job itself ended well",
+    "program": "not requeued: the program's own failure, more of anything would not help",
+    "node": "Slurm itself requeues it, where its user lets it",
 }
 log = logging.getLogger("tierwise.decision")
 
@@ -89,20 +89,19 @@ class Failures:
         how = verdict(job, [])
         if how.cause == "program":  # a step may have run out of memory: its node's agent knows
             how = verdict(job, await self._history.reports(job, REPORT_PATIENCE))
-        if how.cause not in _WORDS or not how.failed:
+        if how.cause not in _MENDABLE or not how.failed:
             return Mended(_LEFT_ALONE[how.cause]) if how.cause in _LEFT_ALONE else None
         runs = await self._history.attempts(job.job_id, job.uid)
         done = sum(one.retried and one.token == token for one in runs)
-        what = _WORDS[how.cause]
         if done >= request.retry:
-            return Mended(f"{what}; not requeued: it has had its {request.retry} retries")
+            return Mended(f"not requeued: it has had its {request.retry} retries")
         if not job.requeue:
-            return Mended(f"{what}; not requeued: it says --no-requeue")
+            return Mended("not requeued: it says --no-requeue")
         larger = await self._larger(slurm, job, how.cause)
         if larger.why_not:
-            return Mended(f"{what}; not requeued: {larger.why_not}")
+            return Mended(f"not requeued: {larger.why_not}")
         await asyncio.to_thread(slurm.requeue, job)
-        action = f"{what}; requeued {_with(larger)} (retry {done + 1} of {request.retry})"
+        action = f"requeued {_with(larger)} (retry {done + 1} of {request.retry})"
         try:
             await asyncio.to_thread(slurm.update, job, memory=larger.memory, seconds=larger.seconds)
             if larger.memory and GRES_PREFIX in job.gres:  # ours add up to the job's memory: they grow with it
@@ -110,7 +109,7 @@ class Failures:
         except SlurmError as error:
             action = f"{action}, but not wholly: {error}"
             self._complain("requeue", f"job {job.target}: {action}")
-        log.info("job %s: %s", job.target, action)
+        log.info("job %s: out of %s: %s", job.target, how.cause, action)
         return Mended(action, larger.memory, larger.seconds, retried=True)
 
     async def _larger(self, slurm: Slurm, job: SlurmJob, cause: Cause) -> Mend:

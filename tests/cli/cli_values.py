@@ -114,7 +114,7 @@ RUNS = (
     Attempt(
         restart=0, state="OUT_OF_MEMORY", cause="memory", exit_code=0, exit_signal=125, memory=150 * MIB,
         peak=150 * MIB, time_limit=3600, started=NOON - 60 * SECOND, ended=NOON - 30 * SECOND, nodes="n1",
-        action="out of memory; requeued with 300 MiB on each node (retry 1 of 2)",
+        action="requeued with 300 MiB on each node (retry 1 of 2)",
     ),
     Attempt(
         restart=1, state="COMPLETED", cause="well", exit_code=0, exit_signal=0, memory=300 * MIB, peak=301 * MIB,

@@ -58,9 +58,9 @@ def attempt_lines(attempts: Sequence[Attempt]) -> Iterator[RenderableType]:
     """A line for each run of the job that has ended, as Slurm saw it, and what was done about it."""
     for number, one in enumerate(attempts, 1):
         life = words.duration(max(one.ended - one.started, 0) / 1e9)
-        status = (
-            f", exit {one.exit_code}" if one.exit_code else f", signal {one.exit_signal}" if one.exit_signal else ""
-        )
+        status = f", exit {one.exit_code}" if one.exit_code else ""
+        if one.exit_signal and one.cause != "memory":  # Slurm writes that as a signal, too
+            status += f", signal {one.exit_signal}"
         memory = f" with {format_size(one.memory)}" if one.memory else ""
         done = f": {one.action}" if one.action else ""
         cause = _CAUSES.get(one.cause, one.state.lower())

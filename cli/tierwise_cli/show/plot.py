@@ -23,10 +23,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Plot:
-    """`layers` on top of each other, `height` rows high; `top` is the value of the upper edge."""
+    """`layers` on top of each other, `height` rows high; `top` is the value of the upper edge, `span` how long it is."""
 
     layers: tuple[Layer, ...]
     top: int
+    span: str
     height: int = 6
     width: int = 60
 
@@ -39,6 +40,8 @@ class Plot:
             for column in zip(*columns, strict=True):
                 yield self._cell(column, row, options.ascii_only)
             yield Segment.line()
+        yield Segment(f"{'0':>{_LABEL + 2}}{self.span:>{width - 1}}", Style(dim=True))
+        yield Segment.line()
 
     def _cell(self, values: Sequence[int], row: int, ascii_only: bool) -> Segment:
         """What of a column's stack is in one row: the layer that has most of it, filled as high as the stack goes."""

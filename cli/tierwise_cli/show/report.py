@@ -73,7 +73,7 @@ def _node(one: JobReport, order: Sequence[TierName] | None) -> Iterator[Renderab
     layers = tuple(Layer(name, [point.found.get(name, 0) for point in one.curve]) for name in names)
     top = max((sum(point.found.values()) for point in one.curve), default=0)
     if top:
-        yield Plot(layers, top)
+        yield Plot(layers, top, words.duration(life))
     moves = one.moves
     if moves.asked:
         yield line("moves", f"{moves.landed:,} of {moves.asked:,} pages landed, {moves.bounced:,} bounced")
