@@ -21,6 +21,7 @@ from tierwise_node.jobs import Jobs
 from tierwise_node.journal import Journal
 from tierwise_node.memory.answers import MemoryAnswers
 from tierwise_node.numa import NumaNodes
+from tierwise_node.pins import HardPins
 from tierwise_node.placer import Placer
 from tierwise_node.planner import Planner
 from tierwise_node.server import Answer, Handover, Peer, Server
@@ -76,7 +77,8 @@ class Agent:
         jobs = Jobs(self._node, topology, cgroups, journal, planner, agent.sample_interval, after_absence)
         deliveries = Deliveries(service, jobs, journal, agent.report_interval)
         rate = tier_rate(agent.move_limit, {tier.name: tier.bandwidth for tier in topology.tiers()})
-        watch = Watch(jobs, topology, Placer(topology, cgroups), agent.sample_interval, rate, agent.margin)
+        pins = HardPins(Path(self._path(agent.state)) / "memory-min.json") if cgroups.version == 2 else None
+        watch = Watch(jobs, topology, Placer(topology, cgroups), agent.sample_interval, rate, agent.margin, pins)
         doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config)
         folder = agent.stage.path
         staging = Staging(self._node, Path(self._path(folder)), agent.stage, jobs, cgroups) if folder else None

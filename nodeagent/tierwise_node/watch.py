@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tierwise.tiers import Tier, TierName
+from tierwise_node.cgroups import V2Job
 from tierwise_node.jobs import Jobs
+from tierwise_node.pins import HardPins
 from tierwise_node.placer import Placer
 from tierwise_node.pressure import Pressure
 from tierwise_node.record import JobRecord
@@ -32,14 +34,23 @@ CLOSEST = 0.25
 class Watch:
     """Beats once per `interval` seconds, and at once under pressure; moves at most `rate` bytes per second each way.
 
-    `share` is the part of each tier that is kept free. `windows` is asked for the newest heat of each job.
+    `share` is the part of each tier that is kept free; `pins` are kept where cgroups are v2. `windows` is asked for the
+    newest heat of each job.
     """
 
     def __init__(
-        self, jobs: Jobs, topology: Topology, placer: Placer, interval: float, rate: int, share: float = 0.01
+        self,
+        jobs: Jobs,
+        topology: Topology,
+        placer: Placer,
+        interval: float,
+        rate: int,
+        share: float = 0.01,
+        pins: HardPins | None = None,
     ) -> None:
         self._jobs, self._topology, self._placer = jobs, topology, placer
         self._interval, self._rate, self._share = interval, rate, share
+        self._pins = pins
         self.windows: Callable[[], Mapping[int, Window]] = dict
         self._mover: Mover | None = None
         self._wake = asyncio.Event()
@@ -65,13 +76,20 @@ class Watch:
                     await asyncio.wait_for(self._wake.wait(), max(left, 0.001))
         finally:
             pressure.stop()
+            if self._pins is not None:
+                self._pins.stop()
 
     async def _beat(self, begun: float) -> None:
         self._jobs.observe()
         self._jobs.revise()
         for record in self._jobs.records.values():
             self._compare(record)
-        if len(self._topology.order) < 2 or not self._jobs.records:
+        if len(self._topology.order) < 2:
+            return
+        if self._pins is not None:
+            folders = {job_id: group.folder for job_id, group in self._jobs.groups.items() if isinstance(group, V2Job)}
+            self._pins.keep(folders, self._jobs.records.values(), self._jobs.tiers()[0].capacity)
+        if not self._jobs.records:
             return
         if self._mover is None:
             from tierwise_node.mover import Mover  # noqa: PLC0415  numpy: an agent without jobs goes without
