@@ -79,10 +79,10 @@ class Agent:
         rate = tier_rate(agent.move_limit, {tier.name: tier.bandwidth for tier in topology.tiers()})
         pins = HardPins(Path(self._path(agent.state)) / "memory-min.json") if cgroups.version == 2 else None
         watch = Watch(jobs, topology, Placer(topology, cgroups), agent.sample_interval, rate, agent.margin, pins)
-        doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config)
+        hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
+        doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config, hotness)
         folder = agent.stage.path
         staging = Staging(self._node, Path(self._path(folder)), agent.stage, jobs, cgroups) if folder else None
-        hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
         watch.windows = hotness.windows
         self._answers = Answers(
             jobs, cgroups, topology, doctor.look, staging.answers if staging else None, hotness.heatmap

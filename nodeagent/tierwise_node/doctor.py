@@ -19,6 +19,7 @@ from tierwise.munge import Munge
 from tierwise_node import pages
 from tierwise_node.cgroups import Cgroups
 from tierwise_node.deliveries import Deliveries
+from tierwise_node.hotness.hotness import Hotness
 from tierwise_node.interleave import InterleaveWeights
 from tierwise_node.journal import Journal
 from tierwise_node.tiers import Topology
@@ -44,7 +45,9 @@ class Doctor:
         journal: Journal,
         deliveries: Deliveries,
         config: Config,
+        hotness: Hotness,
     ) -> None:
+        self._hotness = hotness
         self._topology, self._cgroups, self._weights = topology, cgroups, weights
         self._journal, self._deliveries, self._config = journal, deliveries, config
 
@@ -53,8 +56,8 @@ class Doctor:
         looks: tuple[Callable[[], Mechanism], ...] = (
             self._cgroup, self._tiering, self._figures, self._preferred_many, self._numa_balancing_flag,
             self._weighted_interleave, self._interleave_weights, self._moves, self._huge_pages, _numa_balancing,
-            _demotion, self._movable, self._memory_min, _damon, _soft_dirty, _pagemap_scan, _pressure, self._munge,
-            self._service, self._kept,
+            _demotion, self._movable, self._memory_min, self._damon, self._soft_dirty, _pagemap_scan, _pressure,
+            self._munge, self._service, self._kept,
         )  # fmt: skip
         return tuple(look() for look in looks)
 
@@ -116,6 +119,8 @@ class Doctor:
         return Mechanism("move_pages", "used", "verified moves; pages found by /proc/PID/pagemap")
 
     def _huge_pages(self) -> Mechanism:
+        if _pagemap_scan().state == "used":
+            return Mechanism("huge pages", "used", "moved whole: known by PAGEMAP_SCAN")
         if not os.access(PROC / "kpageflags", os.R_OK):
             return Mechanism("huge pages", "fallback", "asked for page by page: /proc/kpageflags can't be read")
         with mmap.mmap(-1, mmap.PAGESIZE) as memory:
@@ -141,6 +146,23 @@ class Doctor:
         if self._cgroups.version == 2:
             return Mechanism("memory.min", "off", f"{LATER}: pins are soft")
         return Mechanism("memory.min", "missing", "cgroup v1 has none: pins are soft")
+
+    def _damon(self) -> Mechanism:
+        if problem := self._hotness.damon_problem():
+            there = (SYS / "kernel/mm/damon/admin").is_dir()
+            return Mechanism("DAMON", "fallback" if there else "missing", problem)
+        if self._hotness.tracker == "damon":
+            return Mechanism("DAMON", "used", "finds which memory of the jobs is hot")
+        return Mechanism("DAMON", "off", "there: used while a job is large enough")
+
+    def _soft_dirty(self) -> Mechanism:
+        if self._hotness.tracker == "soft-dirty":
+            return Mechanism("soft-dirty", "used", "finds which memory of the jobs is written: reads are not seen")
+        with mmap.mmap(-1, mmap.PAGESIZE) as memory:
+            memory[0] = 1
+            if _own_entry(memory) & _SOFT_DIRTY:
+                return Mechanism("soft-dirty", "off", "there: used where DAMON can't be, with CAP_DAC_OVERRIDE")
+        return Mechanism("soft-dirty", "missing", "the kernel does not track it (CONFIG_MEM_SOFT_DIRTY)")
 
     def _munge(self) -> Mechanism:
         if self._config.agent.service.startswith("/"):
@@ -195,20 +217,6 @@ def _demotion() -> Mechanism:
     return Mechanism("kernel demotion", "off", "under memory pressure the kernel swaps, it doesn't demote")
 
 
-def _damon() -> Mechanism:
-    if (SYS / "kernel/mm/damon/admin").is_dir():
-        return Mechanism("DAMON", "off", f"there, {LATER}")
-    return Mechanism("DAMON", "missing", "no /sys/kernel/mm/damon/admin")
-
-
-def _soft_dirty() -> Mechanism:
-    with mmap.mmap(-1, mmap.PAGESIZE) as memory:
-        memory[0] = 1
-        if _own_entry(memory) & _SOFT_DIRTY:
-            return Mechanism("soft-dirty", "off", f"there, {LATER}")
-    return Mechanism("soft-dirty", "missing", "the kernel does not track it (CONFIG_MEM_SOFT_DIRTY)")
-
-
 def _own_entry(memory: mmap.mmap) -> int:
     """The pagemap entry of a mapping's first page (Documentation/admin-guide/mm/pagemap.rst)."""
     start = pages.address_of(memory)
@@ -224,7 +232,7 @@ def _pagemap_scan() -> Mechanism:
     except OSError as error:
         if error.errno == errno.ENOTTY:
             return Mechanism("PAGEMAP_SCAN", "missing", "the kernel has no such ioctl (before 6.7)")
-    return Mechanism("PAGEMAP_SCAN", "off", f"there, {LATER}")
+    return Mechanism("PAGEMAP_SCAN", "used", "finds the pages that are there")
 
 
 def _pressure() -> Mechanism:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-EVENT = "events/damon/damon_aggregated"
+from tierwise_node.hotness.kdamonds import EVENT
+
 BUFFER_KB = 512
 """Per CPU; an aggregation is 64 bytes a region."""
 MOST_READ = 8 << 20
@@ -38,11 +37,6 @@ class Region(NamedTuple):
 
 Key = tuple[int, int]
 """A kdamond's pid and the number of one of its targets."""
-
-
-def tracing(places: Sequence[Path] = TRACING) -> Path | None:
-    """Where tracefs with DAMON's event is."""
-    return next((place for place in places if (place / EVENT / "enable").exists()), None)
 
 
 class Aggregations:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tierwise_node.hotness.aggregations import Aggregations, Region, tracing
-from tierwise_node.hotness.kdamonds import ADMIN, Attributes, Kdamonds
+from tierwise_node.hotness.aggregations import Aggregations, Region
+from tierwise_node.hotness.kdamonds import ADMIN, Attributes, Kdamonds, tracing
 from tierwise_node.hotness.tracker import Seen
 from tierwise_policy.heat import RANGE
 
@@ -53,8 +53,6 @@ class Damon:
 
     def problem(self) -> str:
         """See Tracker."""
-        if tracing() is None:
-            return "tracefs with damon_aggregated is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
         return self._kdamonds.problem()
 
     def follow(self, jobs: Mapping[int, Sequence[int]], pace: int) -> None:

@@ -57,9 +57,14 @@ class Hotness:
         """The picture of a job's history; None when nothing was seen of it yet."""
         return self._tracking.heatmap(job, rows, columns) if self._tracking else None
 
-    def describe(self) -> tuple[str, tuple[str, ...]]:
-        """The tracker in use, empty where there is none or nothing to track; and why better ones are not."""
-        return (self._tracking.tracker, self._tracking.problems) if self._tracking else ("", ())
+    @property
+    def tracker(self) -> str:
+        """The tracker in use; empty: none, or no job is large enough."""
+        return self._tracking.tracker if self._tracking else ""
+
+    def damon_problem(self) -> str:
+        """Why DAMON can't be used now; empty: it is, or could be."""
+        return Kdamonds(self._journal, 0).problem()
 
     def stop(self) -> None:
         """Leave nothing behind in the kernel. May wait for a turn to end."""

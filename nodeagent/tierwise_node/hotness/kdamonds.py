@@ -15,7 +15,14 @@ from pathlib import Path
 import msgspec
 
 ADMIN = Path("/sys/kernel/mm/damon/admin")
+TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+EVENT = "events/damon/damon_aggregated"
 MICRO = 1_000_000
+
+
+def tracing(places: Sequence[Path] = TRACING) -> Path | None:
+    """Where tracefs with DAMON's event is."""
+    return next((place for place in places if (place / EVENT / "enable").exists()), None)
 
 
 class Attributes(msgspec.Struct, frozen=True):
@@ -49,7 +56,9 @@ class Kdamonds:
         self._kept, self._taken = _Kept(_boot_id(), 0), False
 
     def problem(self) -> str:
-        """Why they can't be ours; empty: they are, or could be taken."""
+        """Why they can't be ours, or not be read; empty: they are, or could be taken."""
+        if tracing() is None:
+            return "tracefs with damon_aggregated is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
         if not self._folder.is_dir():
             return f"no {self._folder}: the kernel has no DAMON (CONFIG_DAMON_SYSFS)"
         there = int(_read(self._folder / "nr_kdamonds"))
