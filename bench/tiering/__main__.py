@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 import click
@@ -35,14 +36,16 @@ def validate_clock() -> None:
 @click.option("--runs", default=1, show_default=True, help="Repetitions, each on a node of its own.")
 @click.option("--first", default=1, show_default=True, help="The number of the first of them.")
 @click.option("--dram", default=sizes.DRAM_SHARE, show_default=True, help="DRAM as a share of what the programs use.")
-@click.option("--alone/--no-alone", default=True, show_default=True, help="Each workflow alone, too.")
-def measure_all(environments: tuple[str, ...], runs: int, first: int, dram: float, alone: bool) -> None:
-    """Run the workflows together, and each alone, in every environment."""
+@click.option("--together/--no-together", default=True, show_default=True, help="The workflows together.")
+@click.option("--alone/--no-alone", default=True, show_default=True, help="Each workflow alone.")
+def measure_all(environments: tuple[str, ...], runs: int, first: int, dram: float, together: bool, alone: bool) -> None:
+    """Run the workflows together, and each alone, in every environment; environments take turns in going first."""
     every = tuple(sizes.DIRECTIVES)
-    groups = [every, *((name,) for name in every if alone)]
+    groups = [*([every] if together else []), *((name,) for name in every if alone)]
+    chosen = deque(environments or COMPARED)
     for run in range(first, first + runs):
-        for environment in environments or COMPARED:
-            measure([Trial(environment, group, dram, run) for group in groups], FOLDER)
+        measure([Trial(environment, group, dram, run) for group in groups for environment in chosen], FOLDER)
+        chosen.rotate()
 
 
 @main.command("report")

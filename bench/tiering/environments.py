@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tierwise_lab.image import SUITE
-
 BALANCING, DEMOTION = "/proc/sys/kernel/numa_balancing", "/sys/kernel/mm/numa/demotion_enabled"
 MGLRU = "/sys/kernel/mm/lru_gen/enabled"
-BACKPORTS = f"{SUITE}-backports"
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,6 @@ class Environment:
     memory: str
     settings: dict[str, str] = field(default_factory=dict)
     manager: str = ""
-    suite: str = SUITE
 
 
 _QUIET = {BALANCING: "0", DEMOTION: "0", MGLRU: "y"}
@@ -35,6 +31,6 @@ ENVIRONMENTS = {
         Environment("tierwise", "tiers", _TIERING, manager="tierwise"),
         Environment("default", "tiers", _QUIET),
         Environment("uniform", "tiers", _QUIET, manager="interleave"),
-        Environment("damon", "tiers", {**_QUIET, DEMOTION: "1"}, manager="damon", suite=BACKPORTS),
+        Environment("damon", "tiers", {**_QUIET, DEMOTION: "1"}, manager="damon"),
     )
 }

@@ -24,6 +24,9 @@ TIERS = (
 """The lab's three tiers with a tenth of their bandwidth, as five busy CPUs are a tenth of a node's. How much of each
 the jobs may use is set after boot (`tiering.inside.memory`)."""
 
+KERNEL = f"{SUITE}-backports"
+"""The image: with a kernel whose DAMON moves pages of virtual addresses (Linux 6.17). All environments run on it."""
+
 SHIFT = 2
 """A guest's instruction takes 2^SHIFT ns of its own time, all CPUs in turn. See docs/tiering.md on what that means."""
 
@@ -53,7 +56,7 @@ def spans(machine: Topology) -> str:
 
 
 @contextmanager
-def booted(counts: Path, suite: str = SUITE) -> Iterator[Guest]:
+def booted(counts: Path) -> Iterator[Guest]:
     """A node whose clock writes into `counts`."""
     programs, swap = disks()
     machine = topology()
@@ -65,5 +68,5 @@ def booted(counts: Path, suite: str = SUITE) -> Iterator[Guest]:
         *("-drive", f"file={programs},if=virtio,format=raw,readonly=on"),
         *("-drive", f"file={swap},if=virtio,format=raw,cache=unsafe,snapshot=on"),
     ]
-    with Guest(machine, accel="tcg,thread=single", qemu=options, suite=suite) as guest:
+    with Guest(machine, accel="tcg,thread=single", qemu=options, suite=KERNEL) as guest:
         yield guest

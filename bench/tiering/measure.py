@@ -1,4 +1,4 @@
-"""Measuring: boots the node for an environment, runs its trials, and keeps what was counted, a JSON file a trial."""
+"""Measuring: boots a node, runs trials on it one after the other, and keeps what was counted, a JSON file a trial."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Trial:
 
 
 def measure(trials: Sequence[Trial], folder: Path) -> None:
-    """Boot once and run these trials, all of one environment, one after the other; each leaves `folder`/NAME.json."""
+    """Boot one node and run these trials on it; each leaves `folder`/NAME.json. Between two of them the page cache
+    is dropped and everything that the one before started is gone."""
     folder.mkdir(parents=True, exist_ok=True)
-    environment = ENVIRONMENTS[trials[0].environment]
-    counts = folder / f"{environment.name}.counts"
-    with booted(counts, environment.suite) as guest:
+    counts = folder / "clock.counts"
+    with booted(counts) as guest:
         for number, trial in enumerate(trials):
             outcome = _run(guest, trial, first_id=100 + 10 * number)
             session = sessions(counts.read_text().splitlines())[-1]

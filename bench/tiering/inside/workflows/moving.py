@@ -6,7 +6,7 @@ import numpy as np
 
 ENTRIES = 8 << 20  # of 8 bytes
 LOOKUPS = 1 << 16
-TURNS, JUMPS = 90, 4
+TURNS, JUMPS = 60, 4
 
 
 def work(data: Path) -> str:
