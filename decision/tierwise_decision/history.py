@@ -8,6 +8,7 @@ written, and whoever learns from ended jobs hears of it once.
 import asyncio
 import contextlib
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ MAX_RECENT = 10_000
 REPORT_WAIT = 10.0
 """Seconds that an ended job waits for its agents' reports: they come within one, where agents run."""
 _NOT_FINAL = ("COMPLETING", "PENDING", "REQUEUED")
+_ACCOUNT_EVERY = 60.0
 SECOND = 1_000_000_000
 _TOKEN = re.compile(r"(?:^|\s)tierwise=([0-9a-f]{16})$")
 MAX_SCRIPT = 16 * 1024
@@ -38,7 +40,8 @@ class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a job that has ended. Bytes, seconds and nanoseconds; 0 for what nobody knows.
 
     `asked_memory` is per node, `peak` the largest that the job held on any node (the agents', else accounting's),
-    `nodes` how many it had. `input_bytes` is what it read, where that is known. `action` is what we did about it.
+    `nodes` how many it had. `hot` is the largest part on any node that took most accesses, where that could be
+    trusted; `input_bytes` is what it read, where that is known. `action` is what we did about it.
     """
 
     job_id: int
@@ -55,6 +58,7 @@ class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
     exit_signal: int = 0
     asked_memory: int = 0
     peak: int = 0
+    hot: int = 0
     seconds: float = 0.0
     time_limit: int = 0
     input_bytes: int = 0
@@ -147,6 +151,35 @@ class History:
                 while len(self._reports.get(key, {})) < max(job.nodes, 1):
                     await self._arrived.wait()
         return [report for report in self._reports.get(key, {}).values() if report.uid == job.uid]
+
+    async def follow_accounting(self) -> None:
+        """As long as the service runs, where there is a slurmdbd: the runs that nobody told us of, and what the others
+        held where no agent saw it."""
+        since = 0
+        await self._store.committed()  # it is open then
+        while self._slurm:
+            try:
+                if await asyncio.to_thread(self._slurm.accounted):
+                    since = await self._account(self._slurm, since or await self._newest())
+            except TierwiseError as error:
+                self._complain("slurm", str(error))
+            await asyncio.sleep(_ACCOUNT_EVERY)
+
+    async def _newest(self) -> int:
+        """When the newest run ended that the database knows; at most a day ago."""
+        newest = await self._store.read(reads.newest_end)
+        return max(newest, time.time_ns() - 86400 * SECOND)
+
+    async def _account(self, slurm: Slurm, since: int) -> int:
+        """Read what has ended since then; when to begin the next time: slurmdbd hears of some ends late."""
+        now = time.time_ns()
+        for job in await asyncio.to_thread(slurm.ended, since):
+            known = next((one for one in await self.attempts(job.job_id) if one.started == job.started), None)
+            if known is None:
+                self.ended(job)
+            elif not known.peak and job.peak:
+                self._write(self._keep(msgspec.structs.replace(known, peak=job.peak)))
+        return now - int(_ACCOUNT_EVERY * SECOND)
 
     async def told(self, fields: Mapping[str, str]) -> dict[str, str | int]:
         """jobcomp/script tells that a run has ended, in which state, and when it began."""
@@ -250,6 +283,7 @@ class History:
             exit_signal=job.exit_signal,
             asked_memory=job.memory,
             peak=max([report.peak for report in reports], default=job.peak),
+            hot=max([report.heat.hot for report in reports if report.heat and report.heat.trusted], default=0),
             seconds=max(job.ended - job.started, 0) / SECOND,
             time_limit=job.time_limit,
             nodes=job.nodes,

@@ -42,6 +42,7 @@ async def serve(settings: Settings) -> None:
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(core.store.run())
             forgetting = group.create_task(core.forget())
+            accounting = group.create_task(core.history.follow_accounting())
             watching = group.create_task(core.nodes.run())
             serving = [group.create_task(listener.run_until_stopped()) for listener in listeners]
             log.info("ready: hook on %s, HTTP on %s and %s", hook_listener.path, unix.path, config.listen or "no TCP")
@@ -52,6 +53,7 @@ async def serve(settings: Settings) -> None:
                 listener.stop()
             await asyncio.wait(serving)
             forgetting.cancel()
+            accounting.cancel()
             watching.cancel()
             core.store.close()
             await writer

@@ -23,7 +23,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Plot:
-    """`layers` on top of each other, `height` rows high; `top` is the value of the upper edge, `span` how long it is."""
+    """`layers` on top of each other, `height` rows; `top` is the value of the upper edge, `span` the time it took."""
 
     layers: tuple[Layer, ...]
     top: int

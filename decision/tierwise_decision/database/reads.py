@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from tierwise.messages import JobReport, NodeSample, PlanAnswer, PlanKey
 from tierwise.tiers import Tier
@@ -81,6 +81,11 @@ def ended_runs(connection: Connection, job_id: int) -> list[dict[str, Any]]:
     """The newest runs of a job that have ended, as rows."""
     query = select(EndedJob.__table__).where(EndedJob.job_id == job_id).order_by(EndedJob.started.desc()).limit(64)
     return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def newest_end(connection: Connection) -> int:
+    """When the newest run ended that is known, 0 without any."""
+    return connection.execute(select(func.max(EndedJob.ended))).scalar() or 0
 
 
 def _known(connection: Connection, query: Select[tuple[object, ...]]) -> list[KnownJob]:
