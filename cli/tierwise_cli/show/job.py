@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tierwise.messages import Attempt, JobReport, JobSample, JobView, NodeName
+from tierwise.messages import Attempt, JobReport, JobSample, JobView, Movement, NodeName
 from tierwise.plans import Moves, Plan
 from tierwise.tiers import TierName
 from tierwise.units import format_size
@@ -73,6 +73,7 @@ def _running(node: NodeName, sample: JobSample, order: Sequence[TierName] | None
     yield _indented(_comparison(sample.plan, sample.found, order or _names(sample.plan, sample.found)))
     yield from _plan_lines(sample.plan, sample.reason)
     yield line("moves", _moves(sample.moves))
+    yield from _movement(sample.movement)
 
 
 def _agreement(sample: JobSample) -> Iterator[tuple[str, str]]:
@@ -125,6 +126,7 @@ def _ended(report: JobReport, order: Sequence[TierName] | None) -> Iterator[Rend
     if report.plan is not None:
         yield line("agreed", f"{report.agreed:.0%} of the samples after its growth had stopped")
     yield line("moves", _moves(report.moves))
+    yield from _movement(report.movement)
     yield line("faults", f"{report.minor_faults:,} minor, {report.major_faults:,} major")
     if report.oom_kills:
         yield line("memory", f"{report.oom_kills} processes killed for lack of memory", words.BAD)
@@ -172,6 +174,18 @@ def _moves(moves: Moves) -> str:
         return "none"
     counts = f"{moves.asked:,} asked, {moves.landed:,} landed, {moves.refused:,} refused, {moves.bounced:,} bounced"
     return f"{counts} (pages)"
+
+
+def _movement(movement: Movement | None) -> Iterator[RenderableType]:
+    """Which way the moves went, and what became of the pinned part."""
+    if movement is None:
+        return
+    if movement.promoted or movement.demoted:
+        yield line("went", f"{movement.promoted:,} up, {movement.demoted:,} down (pages)")
+    if movement.pin:
+        broken = f"{movement.broken_pins:,} pages taken by the kernel, {movement.repaired_pins:,} brought back"
+        text = f"{movement.pin}: {broken if movement.broken_pins else 'never broken'}"
+        yield line("pin", text, words.WARN if movement.broken_pins > movement.repaired_pins else "")
 
 
 def line(label: str, text: str, style: str = "") -> RenderableType:
