@@ -1,0 +1,178 @@
+"""`python -m soak`: natively, or with --guest on a virtual node with memory tiers. `make soak` does both."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from pathlib import Path
+
+import click
+from figures import BUILD, Figure, publish
+
+from soak.programs import repertoire
+from soak.watch import Curve, Lives, bad_reports, busy, descriptors, plans_left, protected, resident, running_kdamonds
+from tierwise.client import DecisionClient
+from tierwise_lab import onnode
+from tierwise_lab.daemons import LabError, wait_until
+from tierwise_lab.guest import Guest
+from tierwise_lab.options import StackOptions
+from tierwise_lab.stack import Stack
+
+DIRECTIVES = ("", "lat", "cap", "bw", "shl", "lat:20M,cap", "bw:50%,cap", "off")
+AT_ONCE = 5
+"""Jobs that run or wait at once."""
+KILL_EACH = 60.0
+CALM = 180.0
+"""Seconds for the last reports to arrive."""
+IN_GUEST = "/opt/tierwise"
+
+
+@click.command()
+@click.option("--minutes", default=30.0, show_default=True, help="How long jobs come and go.")
+@click.option("--guest", is_flag=True, help="On a virtual node with memory tiers.")
+@click.option("--inside", is_flag=True, hidden=True)
+@click.option("--seed", default=1, show_default=True, help="Of the random choices.")
+def main(minutes: float, guest: bool, inside: bool, seed: int) -> None:
+    """Jobs start and die at random, the agent is killed every minute; then nothing may be left."""
+    if guest:
+        sys.exit(_in_guest(minutes, seed))
+    options = onnode.options() if inside else StackOptions(nodes=1)
+    with Stack(options) as stack:
+        figures = Soak(stack, random.Random(seed), slow=inside).run(minutes * 60)
+    publish("soak_guest" if inside else "soak", figures, 1)
+    sys.exit(0 if all(figure.holds for figure in figures) else 1)
+
+
+def _in_guest(minutes: float, seed: int) -> int:
+    with Guest() as guest:
+        node = guest.nodes[0]
+        argv = ["python3", "-m", "soak", "--inside", f"--minutes={minutes}", f"--seed={seed}"]
+        path = f"{IN_GUEST}/bench:{IN_GUEST}/lab:{IN_GUEST}/site"
+        command = node.start(argv, env={"PYTHONPATH": path}, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer)
+        done = command.wait(minutes * 60 + 1200)
+        BUILD.mkdir(parents=True, exist_ok=True)
+        node.copy_out(f"{IN_GUEST}/build/bench/soak_guest.json", BUILD)
+    return done.returncode
+
+
+class Soak:
+    """One run on one stack. `slow`: an emulated machine, where hostile jobs are ten times smaller."""
+
+    def __init__(self, stack: Stack, chance: random.Random, slow: bool) -> None:
+        self._stack, self._chance = stack, chance
+        self._programs = repertoire(*((200, 6000) if slow else (2000, 30_000)))
+        self._agents = [name for name in stack.daemons if name.startswith("agent-")]
+        self._client = DecisionClient(str(stack.layout.decision_socket), timeout=30.0)
+        self._lives, self._service = Lives(), Curve()
+        self._started: set[int] = set()
+        self._submitted = self._kills = 0
+        self._cpu = 0.0
+        self._lived = 0.0
+
+    def run(self, seconds: float) -> list[Figure]:
+        """Jobs for so long, then calm, then what is left."""
+        fresh = self._descriptors()
+        begun = time.monotonic()
+        killed = begun
+        while time.monotonic() - begun < seconds:
+            self._step()
+            if time.monotonic() - killed >= KILL_EACH:
+                self._kill_agents(time.monotonic() - killed)
+                killed = time.monotonic()
+        self._stack.run(["scancel", "--quiet", "--user=tierwise-alice"], user="root")
+        return self._figures(fresh, seconds)
+
+    def _step(self) -> None:
+        """One second: something happens to some job."""
+        queue = self._queue()
+        self._started |= {job for job, state in queue.items() if state == "RUNNING"}
+        running = [job for job, state in queue.items() if state == "RUNNING"]
+        if len(queue) < AT_ONCE:
+            self._submit()
+        elif running and self._chance.random() < 0.3:
+            what = self._chance.choice((["scancel"], ["scancel", "--signal=KILL"], ["scontrol", "suspend"]))
+            job = str(self._chance.choice(running))
+            self._stack.run([*what, job], user="root")
+        suspended = [job for job, state in queue.items() if state == "SUSPENDED"]
+        if suspended and self._chance.random() < 0.5:
+            self._stack.run(["scontrol", "resume", str(suspended[0])], user="root")
+        self._service.memory.append(resident(self._pid("decision")))
+        time.sleep(1)
+
+    def _submit(self) -> None:
+        name = self._chance.choice(list(self._programs))
+        script, memory = self._programs[name]
+        directive = self._chance.choice(DIRECTIVES)
+        limit = self._chance.choice((1, 2))
+        words = [f"--tier={directive}"] if directive else []
+        arguments = [*words, f"--mem={memory}M", "--oversubscribe", f"--time={limit}", "--cpus-per-task=1"]
+        self._stack.sbatch(script, *arguments, f"--job-name={name}", "--output=/dev/null")
+        self._submitted += 1
+
+    def _queue(self) -> dict[int, str]:
+        lines = self._stack.run(["squeue", "-h", "-o", "%A %T"], user="root").stdout.splitlines()
+        return {int(job): state for job, state in (line.split() for line in lines)}
+
+    def _kill_agents(self, lived: float) -> None:
+        for name in self._agents:
+            self._lives.add(self._pid(name))
+            self._cpu += busy(self._pid(name))
+            self._lived += lived
+            self._stack.kill9(name)
+            self._stack.start(name)
+        self._kills += 1
+
+    def _pid(self, name: str) -> int:
+        pid = self._stack.daemons[name].pid
+        if pid is None:
+            raise LabError(f"{name} has ended: {self._stack.log(name)[-2000:]}")
+        return pid
+
+    def _descriptors(self) -> dict[str, int]:
+        return {name: descriptors(self._pid(name)) for name in [*self._agents, "decision"]}
+
+    def _figures(self, fresh: dict[str, int], seconds: float) -> list[Figure]:
+        left = self._calm()
+        now = self._descriptors()
+        lives = Curve(self._lives.memory)
+        wrong = bad_reports(self._client, self._started)
+        for line in [*wrong[:20], *protected()]:
+            click.echo(line, err=True)
+        unplanned = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+        return [
+            Figure("minutes", "minutes of jobs that come and go", seconds / 60),
+            Figure("jobs", "jobs that were submitted", self._submitted),
+            Figure("started", "of which ran", len(self._started), at_least=1),
+            Figure("kills", "times that the agent was killed", self._kills),
+            Figure("leaked_descriptors", "descriptors more than at the start", _more(fresh, now), at_most=4),
+            Figure(
+                "agent_memory_growth", "agents' memory at their ends, late over early", lives.growth(), at_most=1.15
+            ),
+            Figure("service_memory_growth", "service's memory, late over early", self._service.growth(), at_most=1.25),
+            Figure("agent_mib", "largest agent, MiB of its own", max(self._lives.memory, default=0) / 2**20),
+            Figure("agent_cpu_percent", "the agents' CPU, percent of one", 100 * self._cpu / max(self._lived, 1)),
+            Figure("kdamonds_left", "kdamonds left behind", running_kdamonds(), at_most=0),
+            Figure("plans_left", "plans that did not end", left, at_most=0),
+            Figure("reports_missing", "jobs without a whole report", len(wrong), at_most=0),
+            Figure("protected_left", "cgroups left with memory.min", len(protected()) if unplanned else 0, at_most=0),
+        ]
+
+    def _calm(self) -> int:
+        """Wait until no job is left and its reports have come; how many plans are left then."""
+        try:
+            wait_until(lambda: not self._queue(), "the queue to be empty", CALM)
+            wait_until(lambda: not plans_left(self._stack), "every plan to end", CALM)
+            wait_until(lambda: not bad_reports(self._client, self._started), "every report", CALM)
+            wait_until(lambda: not running_kdamonds(), "the kdamonds to end", 30)
+        except LabError as error:
+            click.echo(f"soak: {error}", err=True)
+        return len(plans_left(self._stack))
+
+
+def _more(before: dict[str, int], now: dict[str, int]) -> int:
+    return max(now[name] - before[name] for name in before)
+
+
+if __name__ == "__main__":
+    main()
