@@ -101,6 +101,27 @@ def test_time_limits_keep_more_distance_than_memory() -> None:
     assert found.seconds / 1200 >= found.memory / (1.2 * GIB)
 
 
+def test_classes_come_from_the_part_that_took_the_accesses() -> None:
+    estimator = Estimator()
+    for _ in range(3):
+        estimator.observe(JOB, Run(8 * GIB, 100.0, hot=2 * GIB))
+    found = estimator.estimate(JOB)
+    assert found
+    assert found.request
+    lat, cap = found.request.classes
+    assert (lat.memory_class, cap.memory_class, cap.size) == ("LAT", "CAP", None)
+    assert 2 * GIB <= (lat.size or 0) < 2.2 * GIB
+
+
+@pytest.mark.parametrize("hot", [0, 6 * GIB])
+def test_no_classes_where_no_part_stands_out(hot: int) -> None:
+    estimator = Estimator()
+    estimator.observe(JOB, Run(8 * GIB, 100.0, hot=hot))
+    found = estimator.estimate(JOB)
+    assert found
+    assert found.request is None
+
+
 def test_a_tiny_job_gets_what_a_shell_needs() -> None:
     assert memory(learned(MIB, MIB)) == 32 * MIB
 

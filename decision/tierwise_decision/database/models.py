@@ -139,6 +139,7 @@ class EndedJob(Base):
     exit_signal: Mapped[int]
     asked_memory: Mapped[int]
     peak: Mapped[int]
+    hot: Mapped[int]
     seconds: Mapped[float]
     time_limit: Mapped[int]
     input_bytes: Mapped[int]

@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 import msgspec
 
+from tierwise.directive import ClassRequest, Request
 from tierwise.units import MIB
 from tierwise_policy.signature import Level, Signature
 from tierwise_policy.sizing.experience import Experience
@@ -28,13 +29,15 @@ _LEVELS: dict[Level, str] = {
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One ended job. `peak` and `asked` are bytes on its largest node, `input_bytes` 0 where not known.
+    """One ended job. `peak`, `asked` and `hot` (what took most of its accesses) are bytes on its largest node; the
+    latter two and `input_bytes` are 0 where not known.
 
     Where a limit ended it (`out_of_memory`, `out_of_time`), `peak` or `seconds` is that limit: it needed more.
     """
 
     peak: float
     seconds: float
+    hot: float = 0.0
     input_bytes: float = 0.0
     asked: float = 0.0
     out_of_memory: bool = False
@@ -53,13 +56,26 @@ class Estimate(msgspec.Struct, frozen=True):
     level: Level
     basis: str
     time_basis: str
+    hot: int = 0
+    """Bytes that will take most of the accesses; 0: not known."""
+
+    @property
+    def request(self) -> Request | None:
+        """The classes to place such a job by: its hot part is LAT if it is at most half of the job, the rest CAP.
+
+        None where that is not known or the hot part is larger: then there is nothing to tell apart (Algorithm 7).
+        """
+        if not 0 < self.hot <= self.memory / 2:
+            return None
+        return Request("classes", (ClassRequest("LAT", self.hot), ClassRequest("CAP")))
 
 
 class _Kind:
     """What is known under one key."""
 
-    def __init__(self, memory: Experience, time: Experience) -> None:
+    def __init__(self, memory: Experience, hot: Experience, time: Experience) -> None:
         self.memory = Learner(memory, price=_MEMORY_PRICE, smallest=_SMALLEST_MEMORY)
+        self.hot = Learner(hot, price=0.0, smallest=MIB)
         self.time = Learner(time, price=_TIME_PRICE, smallest=_SMALLEST_TIME)
         self.memory_at_least = 0.0
         self.seconds_at_least = 0.0
@@ -70,6 +86,7 @@ class Estimator:
 
     def __init__(self) -> None:
         self._memory = Experience(_MEMORY_PRICE)
+        self._hot = Experience(0.0)
         self._time = Experience(_TIME_PRICE)
         self._kinds: OrderedDict[str, _Kind] = OrderedDict()
 
@@ -82,7 +99,7 @@ class Estimator:
         for key, _ in signature.keys:
             kind = self._kinds.get(key)
             if kind is None:
-                kind = self._kinds[key] = _Kind(self._memory, self._time)
+                kind = self._kinds[key] = _Kind(self._memory, self._hot, self._time)
             self._kinds.move_to_end(key)
             _learn(kind, run)
         while len(self._kinds) > MAX_KINDS:
@@ -114,6 +131,8 @@ def _learn(kind: _Kind, run: Run) -> None:
     if run.peak > 0:
         kind.memory.learn(run.peak, run.input_bytes, max(run.seconds, 1.0), run.asked)
         kind.memory_at_least = 0.0
+    if run.hot > 0:
+        kind.hot.learn(run.hot, run.input_bytes, max(run.seconds, 1.0))
     kind.time.learn(max(run.seconds, 1.0), run.input_bytes, 1.0)
     kind.seconds_at_least = 0.0
 
@@ -125,7 +144,9 @@ def _estimate(kind: _Kind, level: Level, input_bytes: float, asked: float) -> Es
         memory, basis = kind.memory_at_least, "twice what the last run died with, out of memory"
     if kind.seconds_at_least > seconds:
         seconds, time_basis = kind.seconds_at_least, "twice the limit that ended the last run"
-    return Estimate(int(memory), seconds, max(kind.memory.runs, kind.time.runs), level, basis, time_basis)
+    hot, _ = _sized(kind.hot, level, input_bytes, 0.0)
+    runs = max(kind.memory.runs, kind.time.runs)
+    return Estimate(int(memory), seconds, runs, level, basis, time_basis, int(hot))
 
 
 def _sized(learner: Learner, level: Level, at: float, asked: float) -> tuple[float, str]:
