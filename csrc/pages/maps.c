@@ -38,6 +38,8 @@ static int parse_line(const char *line, struct pages_range *range)
         return 0;
     if (begins(line + name, "[v") || begins(line + name, "/anon_hugepage"))
         return 0; /* [vdso], [vvar]: the kernel's; huge pages of hugetlb: reserved, not the job's to spread */
+    if (begins(line + name, "/memfd:tierwise/"))
+        return 0; /* a named region: it lies where its users were granted it */
     range->start = start;
     range->end = end;
     range->shared = mode[3] == 's';

@@ -78,7 +78,9 @@ class Agent:
         deliveries = Deliveries(service, jobs, journal, agent.report_interval)
         rate = tier_rate(agent.move_limit, {tier.name: tier.bandwidth for tier in topology.tiers()})
         pins = HardPins(Path(self._path(agent.state)) / "memory-min.json") if cgroups.version == 2 else None
-        watch = Watch(jobs, topology, Placer(topology, cgroups), agent.sample_interval, rate, agent.margin, pins)
+        placer = Placer(topology, cgroups)
+        placer.kept = self._memory.granting.kept
+        watch = Watch(jobs, topology, placer, agent.sample_interval, rate, agent.margin, pins)
         hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
         doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config, hotness)
         folder = agent.stage.path

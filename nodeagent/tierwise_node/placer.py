@@ -11,7 +11,7 @@ import mmap
 import os
 import select
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +20,7 @@ from tierwise.plans import Moves
 from tierwise.tiers import TierName
 from tierwise_node import pages
 from tierwise_node.cgroups import Cgroups, JobCgroup
+from tierwise_node.memory.kept import Extent, without
 from tierwise_node.tiers import Topology
 from tierwise_policy.placement import Correction
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 LONGEST = 1.0
 """Seconds after which one call begins no further process."""
+MOST_RANGES = 65536
 
 
 @dataclass
@@ -46,6 +48,8 @@ class Placer:
     def __init__(self, topology: Topology, cgroups: Cgroups) -> None:
         self._topology, self._cgroups = topology, cgroups
         self._places: dict[tuple[int, str], _Place] = {}
+        self.kept: Callable[[int], Sequence[Extent]] = lambda _pid: ()
+        """The ranges of a process that stay where they are, ascending: what its program was granted."""
 
     def correct(self, job: JobCgroup, uid: int, correction: Correction) -> Moves:
         """Move at most `correction.size` bytes of a job; what became of them."""
@@ -108,8 +112,25 @@ class Placer:
             job_id,
             uid,
             pid,
-            lambda: pages.move(pid, sources, targets, limit, cursor, family=pages.only_kin_share(pid)),
+            lambda: self._move_rest(pid, sources, targets, limit, cursor),
         )
+
+    def _move_rest(
+        self, pid: int, sources: tuple[int, ...], targets: tuple[int, ...], limit: int, cursor: int
+    ) -> pages.Moved:
+        """Move pages of a process, but for what it was granted."""
+        kin, kept = pages.only_kin_share(pid), self.kept(pid)
+        movable = pages.movable(pid, MOST_RANGES) if kept else None
+        if movable is None:
+            return pages.move(pid, sources, targets, limit, cursor, family=kin)
+        import numpy as np  # noqa: PLC0415
+
+        from tierwise_policy.heat import RANGE  # noqa: PLC0415
+
+        ranges = np.zeros(len(movable[0]), RANGE)
+        ranges["start"], ranges["end"] = np.maximum(movable[0], np.uint64(cursor)), movable[1]
+        rest = without(ranges[ranges["start"] < ranges["end"]], kept)
+        return pages.move_ranges(pid, rest["start"], rest["end"], sources, targets, limit, family=kin)
 
     def _checked(self, job_id: int, uid: int, pid: int, work: Callable[[], T]) -> T | None:
         """Do `work` on one process, if it is the job's. The pidfd, opened before the checks, tells afterwards that it

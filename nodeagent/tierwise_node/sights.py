@@ -10,8 +10,10 @@ import time
 from collections.abc import Container
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
+from tierwise_node.memory.kept import without
 from tierwise_node.pages import Moved
 from tierwise_node.placer import Placer
 from tierwise_node.record import JobRecord
@@ -50,7 +52,8 @@ class Sights:
             if sight is None or (sight.window != window.time and time.monotonic() >= sight.again):
                 sight = self._sights[job_id] = self._look(record, window)
             if len(sight.ranges):
-                return Holding(job_id, record.plan, sight.ranges, sight.located.copy(), True, record.suspended)
+                plan = record.plan and msgspec.structs.replace(record.plan, granted={})  # is not among the ranges
+                return Holding(job_id, plan, sight.ranges, sight.located.copy(), True, record.suspended)
         found = np.array([[record.found.get(name, 0) for name in self._topology.order]], np.int64)
         return Holding(job_id, record.plan, np.zeros(1, RANGE), found, False, record.suspended)
 
@@ -77,7 +80,7 @@ class Sights:
 
     def _look(self, record: JobRecord, window: Window) -> _Sight:
         begun = time.monotonic()
-        ranges = self.recent.cut(window.ranges)
+        ranges = self.recent.cut(self._free(window.ranges))
         located = np.zeros((len(ranges), len(self._topology.order)), np.int64)
         for pid in np.unique(ranges["pid"]):
             rows = np.flatnonzero(ranges["pid"] == pid)
@@ -88,6 +91,13 @@ class Sights:
         there = located.sum(axis=1) > 0
         spent = time.monotonic() - begun
         return _Sight(ranges[there], located[there], window.time, time.monotonic() + spent / LOOKING)
+
+    def _free(self, ranges: Ranges) -> Ranges:
+        """Without what programs were granted: it stays where it is, however hot."""
+        kept = {int(pid): self._placer.kept(int(pid)) for pid in np.unique(ranges["pid"])}
+        if not any(kept.values()):
+            return ranges
+        return np.concatenate([without(ranges[ranges["pid"] == pid], extents) for pid, extents in kept.items()])
 
 
 def _reached(rows: Ranges, cursor: int) -> Ranges:

@@ -49,12 +49,12 @@ def job(agent: AgentProcess, cgroups: JobCgroups) -> Iterator[Job]:
     begun.end()
 
 
-def numa_maps(process: Process, at: str) -> dict[int, int]:
+def numa_maps(process: Process, at: str, size: int) -> dict[int, int]:
     """Bytes by node of the mapping that begins at an expression's address, by the kernel's own list."""
     address = int(process(at))
     total: dict[int, int] = {}
     for line in Path(f"/proc/{process.pid}/numa_maps").read_text().splitlines():
-        if address <= int(line.split()[0], 16) < address + GIB:
+        if address <= int(line.split()[0], 16) < address + size:
             for node, pages in re.findall(r" N(\d+)=(\d+)", line):
                 total[int(node)] = total.get(int(node), 0) + int(pages) * 4096
     return total
@@ -81,7 +81,7 @@ def test_what_is_asked_for_lands_where_it_should(job: Job, hint: str, wanted: di
     found = literal_eval(process("memory.where(m)"))
     shares = {tier: found.get(tier, 0) / size for tier in ("dram", "pmem", "cxl")}
     assert shares == pytest.approx({tier: wanted.get(tier, 0) for tier in shares}, abs=0.05), found
-    kernel = numa_maps(process, "int(memory._ffi.cast('uintptr_t', m._pointer))")
+    kernel = numa_maps(process, "int(memory._ffi.cast('uintptr_t', m._pointer))", size)
     assert [kernel.get(node, 0) for node in (DRAM, PMEM, CXL)] == [found.get(t, 0) for t in ("dram", "pmem", "cxl")]
     process.kill()
 
@@ -131,7 +131,7 @@ def test_a_shared_region_lies_on_its_tier_for_everybody(agent: AgentProcess, cgr
     other = Job(agent, cgroups, next(job_ids), limit=200 * MIB, tier="lat").begin()
     first, second = Process(agent, job), Process(agent, other)
     first("!r = memory.open_region('input', 64 << 20, 'cap', create=True); r.view[: 32 << 20 : 4096] = bytes(8192)")
-    second("!r = memory.open_region('input'); r.view[32 << 20 :: 4096] = bytes(8192)")
+    second("!r = memory.open_region('input'); r.view[32 << 20 :: 4096] = bytes(8192); sum(r.view[::4096])")
     assert literal_eval(second("memory.where(r)")) == {"cxl": 64 * MIB}
     first.kill()
     job.end()

@@ -5,7 +5,7 @@ No call waits for anything, so two requests never see the same room: they are gr
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -115,15 +115,15 @@ class Granting:
         return [TierRoom(tier.name, room[tier.name], tier.bandwidth, 0) for tier in tiers]
 
     def _granted(self, job_id: int) -> dict[TierName, int]:
-        total: dict[TierName, int] = {}
-        each: Iterable[dict[TierName, int]] = (
-            *(holder.pieces.tiers() for holder in self.holders if holder.job_id == job_id),
-            *(region.tiers for region in self.regions if region.job_id == job_id),
-        )
-        for tiers in each:
-            for tier, size in tiers.items():
-                total[tier] = total.get(tier, 0) + size
-        return total
+        """What counts against a job's limit: its programs' memory, and the regions that it created."""
+        pieces = (holder.pieces.tiers() for holder in self.holders if holder.job_id == job_id)
+        return _sum([*pieces, *(region.tiers for region in self.regions if region.job_id == job_id)])
+
+    def _used(self, job_id: int) -> dict[TierName, int]:
+        """What may lie on each tier because of grants: the kernel counts a region's pages as of who touched them."""
+        holders = [holder for holder in self.holders if holder.job_id == job_id]
+        held = {id(region): region for holder in holders for region in holder.regions.values()}
+        return _sum([*(holder.pieces.tiers() for holder in holders), *(region.tiers for region in held.values())])
 
     def tell_plan(self, holder: Holder) -> None:
         """What a holder has, has changed."""
@@ -133,7 +133,7 @@ class Granting:
         """What was granted is part of the job's plan, so that nobody takes it for bytes in the wrong place."""
         record = self._jobs.records.get(job_id)
         if record is not None and record.plan is not None:
-            granted = self._granted(job_id)
+            granted = self._used(job_id)
             if granted != record.plan.granted:
                 record.plan = msgspec.structs.replace(record.plan, granted=granted)
 
@@ -143,14 +143,9 @@ class Granting:
             self._tell_plan(region.job_id)
 
     def kept(self, pid: int) -> list[tuple[int, int]]:
-        """The ranges of a process that stay where they were granted, in their order."""
-        return [
-            (piece.start, piece.end)
-            for holder in self.holders
-            if holder.peer.pid == pid
-            for piece in holder.pieces
-            if piece.kept
-        ]
+        """The ranges of a process that stay where they were granted, ascending. For the mover's thread, too."""
+        holders = [holder for holder in tuple(self.holders) if holder.peer.pid == pid]
+        return sorted((piece.start, piece.end) for holder in holders for piece in holder.pieces if piece.kept)
 
     # --- taking back -------------------------------------------------------------------------------------------------
 
@@ -186,3 +181,11 @@ class Granting:
                 self._tell_plan(holder.job_id)
             missing -= held
         return told
+
+
+def _sum(each: Iterable[Mapping[TierName, int]]) -> dict[TierName, int]:
+    total: dict[TierName, int] = {}
+    for tiers in each:
+        for tier, size in tiers.items():
+            total[tier] = total.get(tier, 0) + size
+    return total

@@ -37,7 +37,7 @@ class Pieces:
         self._items: list[Piece] = []
 
     def __iter__(self) -> Iterator[Piece]:
-        return iter(self._items)
+        return iter(tuple(self._items))  # as they are now: the mover's thread looks, too
 
     def __len__(self) -> int:
         return len(self._items)

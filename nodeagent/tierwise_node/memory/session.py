@@ -136,6 +136,7 @@ class Session:
             raise RegionRefusedError("exists", f"region {name} is there already")
         self._enlarge(region, size)
         self._holder.regions[name] = region
+        self._granting.tell_plan(self._holder)
         self._descriptor = region.descriptor()
         return {"created": int(created), "size": region.size, **self._placed(region)}
 
@@ -147,7 +148,6 @@ class Session:
         holder = self._holder
         region = self._granting.regions.create(holder.peer.uid, name, size, hint, holder.job_id, retain)
         region.tiers = dict(given.parts)
-        self._granting.tell_plan(holder)
         return region
 
     def _enlarge(self, region: Region, size: int) -> None:
@@ -176,6 +176,7 @@ class Session:
 
     def _close(self, fields: Mapping[str, str]) -> Reply:
         self._holder.regions.pop(fields.get("name", ""), None)
+        self._granting.tell_plan(self._holder)
         self._granting.end_regions()
         return {"status": "ok"}
 
