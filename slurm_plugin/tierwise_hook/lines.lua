@@ -42,7 +42,8 @@ function lines.encode(pairs_)
       local key, value = pair[1], pair[2]
       -- "%.0f": Lua 5.1 would write a terabyte as 1.09e+12, Lua 5.3 a megabyte as 1048576.0
       local text = type(value) == "number" and ("%.0f"):format(value) or lines.utf8(value)
-      message[#message + 1] = key .. "=" .. text:gsub("[^%w%-._~:,/@+]", escape)
+      -- Only what must be: a script of 16 KiB passes through here while slurmctld waits.
+      message[#message + 1] = key .. "=" .. text:gsub("[\1-\31%%\127-\255]", escape)
    end
    return table.concat(message, "\n") .. "\n\n"
 end
