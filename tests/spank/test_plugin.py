@@ -196,6 +196,41 @@ def test_the_jobs_memory_cgroup_is_still_there_at_the_end(stack: Stack, agent: L
     assert there == [True, True]
 
 
+FILES = ("--tier-stage=/data/ref.fa", "--tier-scratch=8M")
+
+
+def test_a_task_is_shown_its_files(stack: Stack, agent: Listener) -> None:
+    home = stack.layout.home(ALICE)  # which alice may enter
+    files = encode({"status": "ok", "stage": str(home), "scratch": str(home), "notice": "ref.fa is\nlate"})
+    agent.answer = lambda fields: files if fields["op"] == "stage_job" else PREFERRED(fields)
+    show = "echo $TIERWISE_STAGE $TIERWISE_SCRATCH $TIERWISE_SOCKET"
+    job, output = completed(stack, f"#!/bin/sh\n{show}\nsrun --export=NONE sh -c '{show}'\n", *FILES)
+    shown = [line for line in output.splitlines() if line.startswith(str(home))]
+    assert len(shown) == 2
+    assert set(shown) <= {f"{home} {home} {stack.layout.agent_socket(node.name)}" for node in stack.nodes}
+    assert sum("tierwise: job" in line and line.endswith("ref.fa is?late") for line in output.splitlines()) == 2
+    batch, _ = asked(agent, job, "stage_job", 2)
+    assert batch.fields == {
+        "op": "stage_job", "job_id": str(job), "uid": str(accounts.ids(ALICE)[0]), "step": BATCH,
+        "stage": "/data/ref.fa", "scratch": str(8 * MIB),
+    }  # fmt: skip
+
+
+def test_files_that_a_task_can_not_enter(stack: Stack, agent: Listener) -> None:
+    files = encode({"status": "ok", "stage": "/root", "scratch": "/nowhere"})
+    agent.answer = lambda fields: files if fields["op"] == "stage_job" else PREFERRED(fields)
+    _, output = completed(stack, "#!/bin/sh\necho is=$TIERWISE_STAGE$TIERWISE_SCRATCH\n", *FILES)
+    assert "is=\n" in output
+    assert "TIERWISE_STAGE is not set: /root can't be entered from this job: Permission denied" in output
+    assert "TIERWISE_SCRATCH is not set: /nowhere can't be entered from this job: No such file" in output
+
+
+def test_nothing_is_asked_for_a_job_that_wants_no_files(stack: Stack, agent: Listener) -> None:
+    job, _ = completed(stack, "#!/bin/sh\ntrue\n", "--tier-stage-wait=9")
+    asked(agent, job, "exit", 1)
+    assert not [each for node in agent.asked.values() for each in node if each.op == "stage_job"]
+
+
 FAULTS: dict[str, Answer] = {
     "no plan": says(status="none", reason="no plan"),
     "an error": says(status="error", reason="broken"),

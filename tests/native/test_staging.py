@@ -1,0 +1,67 @@
+"""Staging and scratch on a real Slurm: from the options of sbatch to what a job finds, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tierwise.local import ask
+from tierwise_lab import accounts
+from tierwise_lab.commands import ALICE
+from tierwise_lab.daemons import wait_until
+from tierwise_lab.stack import Stack
+
+SCRIPT = """#!/bin/sh
+readlink "$TIERWISE_STAGE/input"
+srun --export=NONE cat $TIERWISE_STAGE/input
+srun sh -c 'echo kept > $TIERWISE_SCRATCH/file'
+cat $TIERWISE_SCRATCH/file
+stat -c '%a %U' $TIERWISE_SCRATCH
+df --output=fstype,size -B1 $TIERWISE_SCRATCH | tail -n1
+echo scratch=$TIERWISE_SCRATCH
+"""
+
+
+@pytest.fixture
+def source(stack: Stack) -> Path:
+    """A file of alice's with content of its own."""
+    path = stack.layout.home(ALICE) / "input"
+    path.write_text(f"content {os.urandom(8).hex()}\n")
+    path.chmod(0o600)
+    os.chown(path, *accounts.ids(ALICE))
+    return path
+
+
+def copies(stack: Stack, node: str) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(ask(str(stack.layout.agent_socket(node)), {"op": "stage_list"})["json"])
+    return found
+
+
+def test_a_job_with_staged_input_and_scratch(stack: Stack, source: Path) -> None:
+    options = (f"--tier-stage={source},{source}.missing", "--tier-stage-wait=60", "--tier-scratch=8M", "--mem=200M")
+    job = stack.sbatch(SCRIPT, *options)
+    record = stack.wait(job)
+    output = stack.output(job)
+    assert record["JobState"] == "COMPLETED", output
+    lines = [line for line in output.splitlines() if "slurmstepd" not in line and "srun" not in line]
+    assert lines[0].startswith(f"{stack.layout.run}/stage-{record['BatchHost']}/")
+    assert lines[1] == source.read_text().strip()
+    assert lines[2:4] == ["kept", f"700 {ALICE}"]
+    assert lines[4].split() == ["tmpfs", str(8 << 20)]
+    assert f"{source}.missing can't be staged: No such file" in output
+    scratch = Path(lines[5].removeprefix("scratch="))
+    wait_until(lambda: not scratch.exists(), "the scratch to be gone with its job", 30)
+    (copy,) = [row for row in copies(stack, record["BatchHost"]) if row["source"] == str(source)]
+    wait_until(lambda: copies(stack, record["BatchHost"])[0]["held"] == 0, "the job to let go of its copy", 30)
+    assert copy["public"] is False
+    assert stack.run(["cat", str(copy["path"])], user="alice").stdout == source.read_text()
+
+
+def test_options_in_the_script(stack: Stack, source: Path) -> None:
+    script = f"#!/bin/sh\n#SBATCH --tier=cap\n#SBATCH --tier-stage={source}\ncat $TIERWISE_STAGE/input\n"
+    job = stack.sbatch(script, "--mem=100M")
+    assert stack.wait(job)["JobState"] == "COMPLETED", stack.output(job)
+    assert source.read_text() in stack.output(job)

@@ -1,0 +1,172 @@
+"""tierwise-exec with a real agent. The runtime is a script that prints how it was called: the real one is in the guest
+(tests/guest/test_containers.py)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from handmade import AgentProcess
+from test_staging import copier, source
+
+from tierwise.units import MIB
+from tierwise_cli.container.commandline import parse
+
+EXEC = f"#!{sys.executable}\nimport sys\nfrom tierwise_cli.container.main import main\nsys.exit(main())\n"
+RUNTIME = '#!/bin/sh\nfor word in "$(basename "$0")" "$@"; do printf "%s\\n" "$word"; done\n'
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[AgentProcess]:
+    """One agent for all."""
+    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
+        Path(folder).chmod(0o755)
+        running = AgentProcess(Path(folder), f"exec{os.getpid()}", {})
+        running.start()
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A folder with tierwise-exec, and in `real` an apptainer that prints its arguments."""
+    with tempfile.TemporaryDirectory(prefix="tw-data-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "real").mkdir()
+        for path, text in ((folder / "tierwise-exec", EXEC), (folder / "real/apptainer", RUNTIME)):
+            path.write_text(text)
+            path.chmod(0o755)
+        yield folder
+
+
+def run(data: Path, *argv: str, program: str = "tierwise-exec", **environment: str) -> subprocess.CompletedProcess[str]:
+    path = f"{data}:{data}/real:/usr/bin:/bin"
+    return subprocess.run(
+        [data / program, *argv], env={"PATH": path, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+def words(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "image"),
+    [
+        ("exec I cmd --bind x", 1),
+        ("-d exec -B /a --bind /b:/c I sh -c x", 6),
+        ("--config /x run --nv -ceB /a I", 6),
+        ("exec -B/a --pwd=/b -e -- I -x", 5),
+        ("shell -s /bin/bash I", 3),
+        ("exec -s I", 2),
+        ("exec --env A=1 --fakeroot -H /h:/home I cmd", 6),
+    ],
+)
+def test_the_image_is_found(line: str, image: int) -> None:
+    parsed = parse(line.split())
+    assert parsed is not None
+    assert (parsed.image, parsed.writable) == (image, False)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "exec", "--help", "version", "exec -B /a", "pull I", "instance start I n", "exec --"]
+)
+def test_no_image_is_found(line: str) -> None:
+    assert parse(line.split()) is None
+
+
+@pytest.mark.parametrize("line", ["exec -w I", "exec --writable I", "run -ew I"])
+def test_images_that_are_written_to(line: str) -> None:
+    parsed = parse(line.split())
+    assert parsed is not None
+    assert parsed.writable
+
+
+def test_the_image_is_a_copy_and_all_else_as_it_was(agent: AgentProcess, data: Path) -> None:
+    image = source(data)
+    argv = ["exec", "--cleanenv", "-B", "/a:/b", str(image), "sh", "-c", "exit 3", str(image)]
+    for call in (["apptainer", *argv], argv):
+        name, *rest = words(run(data, *call, TIERWISE_SOCKET=str(agent.socket)))
+        staged = Path(rest[4])
+        assert name == "apptainer"
+        assert rest == [str(staged) if word == str(image) and at == 4 else word for at, word in enumerate(argv)]
+        assert staged.read_bytes() == image.read_bytes()
+        assert staged.is_relative_to(agent.folder / "stage")
+
+
+def test_a_link_with_the_runtimes_name(agent: AgentProcess, data: Path) -> None:
+    (data / "apptainer").symlink_to("tierwise-exec")
+    image = source(data)
+    name, verb, staged = words(run(data, "run", str(image), program="apptainer", TIERWISE_SOCKET=str(agent.socket)))
+    assert (name, verb) == ("apptainer", "run")
+    assert Path(staged).is_relative_to(agent.folder / "stage")
+    assert words(run(data, "version", program="apptainer")) == ["apptainer", "version"]
+
+
+def test_scratch_and_staged_input_are_bound(agent: AgentProcess, data: Path) -> None:
+    image = source(data)
+    shown = {"TIERWISE_SCRATCH": "/run/scratch", "TIERWISE_STAGE": "/run/links", "TIERWISE_SOCKET": str(agent.socket)}
+    binds = words(run(data, "exec", str(image), **shown))[2:-1]
+    assert binds == ["--bind", "/run/scratch", "--bind", "/run/links:/run/links:ro"]
+
+
+def test_without_an_agent_the_plain_command_runs(data: Path) -> None:
+    image = source(data)
+    done = run(data, "exec", str(image), "true", TIERWISE_SOCKET="/nowhere.sock")
+    assert words(done) == ["apptainer", "exec", str(image), "true"]
+    assert done.stderr == "tierwise-exec: no agent runs here (/nowhere.sock): the plain command runs\n"
+
+
+@pytest.mark.parametrize("image", ["docker://debian", "/nowhere/image.sif", "instance://one"])
+def test_images_that_are_no_files_run_as_they_are(data: Path, image: str) -> None:
+    done = run(data, "exec", image, "true")
+    assert (words(done), done.stderr) == (["apptainer", "exec", image, "true"], "")
+
+
+def test_what_can_not_be_staged_is_said_in_one_line(agent: AgentProcess, data: Path) -> None:
+    (data / "empty").touch()
+    done = run(data, "exec", f"{data}/empty", TIERWISE_SOCKET=str(agent.socket))
+    assert words(done) == ["apptainer", "exec", f"{data}/empty"]
+    assert done.stderr == f"tierwise-exec: {data}/empty can't be staged: it is empty: the plain command runs\n"
+
+
+def test_an_agent_that_stands_still(agent: AgentProcess, data: Path) -> None:
+    os.kill(agent.pid, signal.SIGSTOP)
+    try:
+        image = source(data)
+        done = run(data, "exec", str(image), TIERWISE_SOCKET=str(agent.socket), TIERWISE_STAGE_WAIT="0")
+        assert words(done) == ["apptainer", "exec", str(image)]
+        assert "the agent did not answer" in done.stderr
+    finally:
+        os.kill(agent.pid, signal.SIGCONT)
+
+
+def test_a_wait_that_is_over(agent: AgentProcess, data: Path) -> None:
+    agent.ask(op="stage", path=str(source(data, "first")), wait=30)  # so that the tmpfs is there
+    image = source(data, "large", 100)
+    agent.ask(op="stage", path=str(image), wait=0)
+    pid = copier(agent)
+    done = run(data, "exec", str(image), TIERWISE_SOCKET=str(agent.socket), TIERWISE_STAGE_WAIT="2")
+    os.kill(pid, signal.SIGCONT)
+    assert words(done) == ["apptainer", "exec", str(image)]
+    said = done.stderr.splitlines()
+    assert said[0] == f"tierwise-exec: staging {image} (100 MiB) on dram, for at most 2 s"
+    assert "is not staged after 2 s" in said[1]
+    assert image.stat().st_size == 100 * MIB
+
+
+def test_no_runtime_at_all(data: Path) -> None:
+    (data / "apptainer").symlink_to("tierwise-exec")
+    (data / "real/apptainer").unlink()
+    done = run(data, "exec", "image.sif", program="apptainer")
+    assert done.returncode == 127
+    assert done.stderr == "tierwise-exec: no apptainer in PATH\n"
+    assert "Usage: tierwise-exec" in run(data, "--help").stdout
