@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .PHONY: help demo test setup venv lint typecheck ctest pytest native-test lab-test guest-test virtual-test spank \
-  bench-submit bench-sizing bench-tiering deb rpm clean
+  bench-submit bench-sizing bench-tiering bench-hotness bench-pages deb rpm clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
@@ -72,6 +72,18 @@ bench-tiering: setup venv  ## Programs on a node with memory tiers, under a memo
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering validate
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering measure --runs $(RUNS)
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering report --docs docs
+
+bench-selection: venv  ## Run time of jobs that we place, against random and least-loaded placement (2 minutes)
+	PYTHONPATH=sim $(BIN)/python bench/selection.py
+
+bench-scale: setup venv  ## 10,000 simulated agents on real services and PostgreSQL (4 minutes)
+	PYTHONPATH=lab $(BIN)/python bench/scale.py
+
+bench-hotness: setup venv  ## What is hot, found and followed, beside the kernel and DAMON: build/bench/hotness.json (10 minutes)
+	PYTHONPATH=lab $(BIN)/python bench/hotness.py
+
+bench-pages: setup venv  ## What moving and tracking cost, in build/bench/pages.json (10 minutes, 12 GiB of memory)
+	PYTHONPATH=lab $(BIN)/python bench/pages.py
 
 deb: setup venv  ## The Debian package, in build/deb
 	PATH="$(CURDIR)/$(BIN):$$PATH" packaging/deb
