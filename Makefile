@@ -34,7 +34,7 @@ lint: venv  ## ruff over everything
 
 typecheck: venv  ## mypy --strict over every room
 	$(BIN)/mypy library/tierwise policy/tierwise_policy decision/tierwise_decision \
-	  nodeagent/tierwise_node cli/tierwise_cli lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py bench/sizing bench/tiering
+	  nodeagent/tierwise_node cli/tierwise_cli sim/tierwise_sim lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py bench/sizing bench/tiering
 
 ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sanitizers
 	$(MAKE) -C csrc/pages test

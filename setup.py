@@ -15,6 +15,7 @@ ROOMS = {
     "tierwise_decision": "decision",
     "tierwise_node": "nodeagent",
     "tierwise_cli": "cli",
+    "tierwise_sim": "sim",
     "tierwise_slurm": "slurm_plugin",
 }
 HERE = Path(__file__).parent
@@ -42,6 +43,7 @@ dev = [
     "pytest>=8.2,<10",
     "pytest-benchmark>=4,<6",
     "ruff>=0.6,<1",
+    "simpy>=4.1,<5",
     "scikit-learn>=1.4,<2",
 ]
 
@@ -65,6 +67,7 @@ setup(
         "pyslurm": ["pyslurm>=25.11"],
         "postgresql": ["psycopg[binary]>=3.2,<4"],
         "gpu": ["nvidia-ml-py>=12,<14"],
+        "sim": ["simpy>=4.1,<5"],
         "dev": dev,
     },
     cffi_modules=["csrc/pages/build_pages.py:ffibuilder", "csrc/libtierwise/build_memory.py:ffibuilder"],

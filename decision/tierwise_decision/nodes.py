@@ -6,7 +6,7 @@ from typing import Any
 
 from tierwise.hostlist import expand
 from tierwise.slurmnodes import SlurmNodes
-from tierwise.telemetry import Measurement, NodeEvent, Utilisation
+from tierwise.telemetry import RESOURCES, NodeEvent, Utilisation
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
@@ -66,29 +66,11 @@ class Nodes:
             during = [
                 one for one in self.loads.history(node) if job.started < one.time <= job.ended + int(one.seconds * 1e9)
             ]
-            met = Exposure(_mean([one.others for one in during]), _mean([_own(one) for one in during]), slowdown)
+            met = Exposure(_mean([one.others for one in during]), _mean([one.own for one in during]), slowdown)
             self._store.pending.telemetry.expose(job.job_id, job.restart, node, signature, job.ended, job.seconds, met)
         self._store.wake()
 
 
-def _own(one: Measurement) -> Utilisation:
-    """What Slurm's jobs used: the difference."""
-    total, others = one.total, one.others
-    return Utilisation(
-        max(total.cpu - others.cpu, 0.0),
-        max(total.memory - others.memory, 0.0),
-        max(total.network - others.network, 0.0),
-        max(total.gpu - others.gpu, 0.0),
-        max(total.gpu_memory - others.gpu_memory, 0.0),
-    )
-
-
 def _mean(shares: list[Utilisation]) -> Utilisation:
     count = max(len(shares), 1)
-    return Utilisation(
-        sum(one.cpu for one in shares) / count,
-        sum(one.memory for one in shares) / count,
-        sum(one.network for one in shares) / count,
-        sum(one.gpu for one in shares) / count,
-        sum(one.gpu_memory for one in shares) / count,
-    )
+    return Utilisation(*(sum(one.share(name) for one in shares) / count for name in RESOURCES))

@@ -86,6 +86,7 @@ class Selection:
             one.latency_ns,
             mark.evidence if mark and avoided else "",
             mark.number if mark and avoided else 0.0,
+            one.own,
         )
 
     def _mark_at(self, node: str, at: int) -> Straggler | None:

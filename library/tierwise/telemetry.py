@@ -80,6 +80,12 @@ class Measurement(msgspec.Struct, frozen=True):
     peers: Annotated[dict[NodeName, Latency], Meta(max_length=16)] = {}
 
     @property
+    def own(self) -> Utilisation:
+        """What jobs of Slurm used: the difference."""
+        shares = (max(self.total.share(name) - self.others.share(name), 0.0) for name in RESOURCES)
+        return Utilisation(*shares)
+
+    @property
     def latency_ns(self) -> int:
         """The median round trip to the peers; 0: none answered, or none is known."""
         times = sorted(self.peers.values())

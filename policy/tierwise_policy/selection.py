@@ -52,6 +52,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """Why the node is marked as slow; empty: it is not."""
     slowness: float = 0.0
     """The number that `straggler` speaks of."""
+    own: Utilisation = Utilisation()
+    """What Slurm's own jobs use: it never drops a node, and decides only among equals."""
 
 
 class Thresholds(msgspec.Struct, frozen=True):
@@ -67,7 +69,10 @@ def select(
     thresholds: Thresholds,
     weights: Mapping[Resource, float] = DEFAULT_WEIGHTS,
 ) -> tuple[Verdict, ...]:
-    """A verdict on every node: the chosen ones first, best score first, ties by name; then those that were dropped.
+    """A verdict on every node: the chosen ones first, best score first; then those that were dropped.
+
+    Among equals (in whole hundredths) the one with less of Slurm's own load comes first, "aiming for balanced resource
+    utilization" as the chapter says; then the name decides, so that the result is reproducible.
 
     `wanted.nodes` of them are chosen, fewer where not as many are left.
     """
@@ -78,7 +83,7 @@ def select(
             dropped.append(verdict)
         else:
             scored.append((score(node, weights), node))
-    scored.sort(key=lambda pair: (-pair[0], pair[1].name))
+    scored.sort(key=lambda pair: (-round(pair[0], 2), round(pair[1].own.busiest[1], 2), pair[1].name))
     least = scored[wanted.nodes - 1][0] if len(scored) >= wanted.nodes else 0.0
     chosen = [_scored(node, points, place, wanted.nodes, least) for place, (points, node) in enumerate(scored)]
     return (*chosen, *sorted(dropped, key=lambda verdict: verdict.node))

@@ -1,5 +1,8 @@
 """Node selection and its thresholds: who is dropped and why, who comes first, and what history moves."""
 
+from itertools import pairwise
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +36,13 @@ def test_the_idlest_nodes_are_chosen_and_ties_go_by_name() -> None:
     assert [verdict.node for verdict in verdicts] == ["n1", "n2", "n3", "n4"]
     assert [verdict.chosen for verdict in verdicts] == [True, True, False, False]
     assert verdicts[2].sentence.startswith("it suits, but 2 others score at least 1.000")
+
+
+def test_among_equals_slurms_own_load_decides() -> None:
+    packed = msgspec.structs.replace(node("n1"), own=Utilisation(cpu=0.5))
+    assert select([packed, node("n2")], Wanted(), USUAL)[0].node == "n2"
+    busy_network = node("n2", network=0.5)
+    assert select([packed, busy_network], Wanted(), USUAL)[0].node == "n1", "it is no load, else"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +91,8 @@ def test_every_node_has_one_verdict_and_the_chosen_score_best(
     verdicts = select(nodes, Wanted(nodes=wanted), Thresholds(dict.fromkeys(RESOURCES, most)))
     assert sorted(verdict.node for verdict in verdicts) == [one.name for one in nodes]
     scores = [verdict.score for verdict in verdicts if verdict.score is not None]
-    assert scores == sorted(scores, reverse=True)
+    hundredths = [round(points, 2) for points in scores]
+    assert all(first + 0.011 > second for first, second in pairwise(hundredths))
     assert sum(verdict.chosen for verdict in verdicts) == min(wanted, len(scores))
     assert all(0 <= points <= 1 for points in scores)
 
