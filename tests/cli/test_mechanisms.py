@@ -11,7 +11,9 @@ from tierwise_cli.mechanisms.hook import lua_module
 from tierwise_cli.mechanisms.spank import spank
 
 PRINTED = """Configuration data as of 2026-11-23T00:33:11
+AccountingStorageType   = accounting_storage/none
 Epilog                  = /etc/slurm/epilog
+EpilogSlurmctld         = (null)
 GresTypes               = gpu,tier_dram,tier_cxl
 JobSubmitPlugins        = lua
 PluginDir               = /usr/lib/x86_64-linux-gnu/slurm-wlm
@@ -48,10 +50,23 @@ def test_values_are_parsed(printed: slurmconf.Settings) -> None:
     assert slurmconf.first(printed, "Nonsense") == ""
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("AccountingStorageType", "accounting_storage/slurmdbd"),
+        ("EpilogSlurmctld", "/usr/lib/tierwise/epilog_slurmctld"),
+    ],
+)
+def test_who_tells_of_ended_jobs(printed: slurmconf.Settings, key: str, value: str) -> None:
+    assert state(slurm.rows({**printed, key: (value,)}, Config()), "ended jobs") == "used"
+
+
 def test_rows(printed: slurmconf.Settings) -> None:
     rows = slurm.rows(printed, Config())
     assert state(rows, "Prolog") == "used"
     assert state(rows, "Epilog") == "fallback"
+    assert state(rows, "EpilogSlurmctld") == "fallback"
+    assert state(rows, "ended jobs") == "missing"
     assert state(rows, "PrologFlags") == "used"
     assert state(rows, "GRES per tier") == "used"
     assert state(rows, "JobSubmitPlugins") == "used"

@@ -12,6 +12,9 @@ from tierwise_cli.mechanisms.slurmconf import Settings, first, items
 from tierwise_cli.mechanisms.spank import spank
 
 
+_FILES = {"Prolog": "prolog", "Epilog": "epilog", "EpilogSlurmctld": "epilog_slurmctld"}
+
+
 def slurm(config: Config) -> list[Mechanism]:
     """The rows; a single one where Slurm does not answer."""
     try:
@@ -29,6 +32,8 @@ def rows(settings: Settings, config: Config) -> list[Mechanism]:
         *hook(settings, config),
         _script(settings, "Prolog", "plans are made by a job's first task"),
         _script(settings, "Epilog", "the agent sees a job's end when its cgroup is gone"),
+        _script(settings, "EpilogSlurmctld", "jobs with --tier-retry are not requeued when they fail"),
+        _history(settings),
         _prolog_flags(settings),
         _gres(settings, config),
         _memory(settings),
@@ -40,7 +45,7 @@ def _script(settings: Settings, name: str, without: str) -> Mechanism:
     if any(_is_ours(Path(path)) for path in paths):
         return Mechanism(name, "used", ", ".join(paths))
     detail = f"{', '.join(paths) or 'none'}: {without}"
-    return Mechanism(name, "fallback", detail, f"{name}=/usr/lib/tierwise/slurm/{name.lower()} in slurm.conf")
+    return Mechanism(name, "fallback", detail, f"{name}=/usr/lib/tierwise/{_FILES[name]} in slurm.conf")
 
 
 def _is_ours(path: Path) -> bool:
@@ -51,6 +56,20 @@ def _is_ours(path: Path) -> bool:
         return b"tierwise" in path.read_bytes()[:65536]
     except OSError:
         return False
+
+
+def _history(settings: Settings) -> Mechanism:
+    """Who tells the service that jobs have ended."""
+    if first(settings, "AccountingStorageType") == "accounting_storage/slurmdbd":
+        return Mechanism("ended jobs", "used", "from slurmdbd, by sacct")
+    if first(settings, "JobCompType") == "jobcomp/script" and "tierwise" in first(settings, "JobCompLoc"):
+        return Mechanism("ended jobs", "used", f"from {first(settings, 'JobCompLoc')}")
+    if any(_is_ours(Path(path)) for path in settings.get("EpilogSlurmctld", ())):
+        return Mechanism("ended jobs", "used", "from EpilogSlurmctld")
+    detail = "nobody tells the service of ended jobs: it can't learn from them"
+    return Mechanism(
+        "ended jobs", "missing", detail, "EpilogSlurmctld=/usr/lib/tierwise/epilog_slurmctld in slurm.conf"
+    )
 
 
 def _prolog_flags(settings: Settings) -> Mechanism:
