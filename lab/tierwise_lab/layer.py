@@ -28,7 +28,7 @@ WHEEL_INPUTS = (
     *("setup.py", "pyproject.toml", "README.md", "LICENSE"),
     *("library", "policy", "decision", "nodeagent", "slurm_plugin", "cli", "csrc"),
 )
-AS_THEY_ARE = ("lab", "tests", "slurm_plugin", "etc", "bench", "pyproject.toml")
+AS_THEY_ARE = ("lab", "tests", "slurm_plugin", "etc", "bench", "docs", "pyproject.toml")
 NOT_SOURCES = {"__pycache__", "build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
 EXTRAS = ("decision", "agent", "cli")
 TEST_TOOLS = ("pytest>=8.2,<10", "hypothesis>=6.100,<7", "rich>=13.7,<16")

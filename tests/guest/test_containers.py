@@ -1,0 +1,137 @@
+"""Containers, staged input and scratch on a node with three memory tiers, with real Apptainer and real Slurm.
+
+The examples of docs/containers.md run here, as they stand there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tierwise.local import ask
+from tierwise_cli.container.commandline import OF_SHELL, WITH_VALUE
+from tierwise_lab import onnode
+from tierwise_lab.options import REPOSITORY
+from tierwise_lab.stack import Stack
+
+MIB = 1 << 20
+CXL = 2
+DATA = Path("/data")
+WHERE = """
+import mmap, re, sys
+with open(sys.argv[1], "rb") as file:
+    held = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
+    sum(held[at] for at in range(0, len(held), 4096))
+    for area in open("/proc/self/numa_maps"):
+        if f"file={sys.argv[1]}" in area:
+            print(*re.findall(r"N(\\d+)=(\\d+)", area)[0], len(re.findall(r"N\\d+=", area)))
+"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with Stack(onnode.options()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image(stack: Stack) -> Path:
+    """A SIF image that says hello, a table and a folder: what the manual's examples name."""
+    root = DATA / "root"
+    for folder in ("bin", "dev", "etc", "proc", "sys", "tmp", "home", "run"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    busybox = subprocess.check_output(["sh", "-c", "command -v busybox"], text=True).strip()
+    (root / "bin/busybox").write_bytes(Path(busybox).read_bytes())
+    (root / "bin/busybox").chmod(0o755)
+    for name in ("sh", "cat", "grep", "head", "ls", "true", "mount"):
+        (root / "bin" / name).symlink_to("busybox")
+    (root / "bin/hello").write_text("#!/bin/sh\necho hello from inside\n")
+    (root / "bin/hello").chmod(0o755)
+    path = DATA / "image.sif"
+    build = ["apptainer", "-q", "build", "--mksquashfs-args", "-comp gzip -Xcompression-level 1", str(path), str(root)]
+    subprocess.run(build, check=True, capture_output=True)
+    (DATA / "table.csv").write_bytes(b"1,2,3\n" * 2_000_000)
+    (DATA / "reference").mkdir()
+    (DATA / "reference/part").write_bytes(b"acgt" * 1000)
+    subprocess.run(["chmod", "-R", "a+rX", str(DATA)], check=True)
+    return path
+
+
+def examples() -> list[str]:
+    """The shell blocks of the page, in its order."""
+    text = (REPOSITORY / "docs" / "containers.md").read_text()
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def copies(stack: Stack) -> dict[str, dict[str, object]]:
+    """All staged copies, by source."""
+    (node,) = stack.nodes
+    rows = json.loads(ask(str(stack.layout.agent_socket(node.name)), {"op": "stage_list"}, 20)["json"])
+    return {row["source"]: row for row in rows}
+
+
+def test_the_manuals_examples(stack: Stack) -> None:
+    socket = stack.layout.agent_socket(stack.nodes[0].name)  # a site's own default is found without it
+    said = []
+    for example in examples():
+        done = stack.run(["bash", "-ec", f"cd; export TIERWISE_SOCKET={socket}\n{example}"], timeout=120)
+        assert done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}"
+        said.append(done.stdout + done.stderr)
+    assert len(said) == 5
+    assert "hello from inside" in said[0]
+    assert "the plain command runs" not in said[0]
+    assert "hello from inside" in said[1]
+    assert f"{12 * MIB // MIB}000000" in said[2]
+    assert "part" in said[2]
+    assert "tmpfs" in said[3]
+    assert "pinned" in said[4]
+    rows = copies(stack)
+    assert rows["/data/image.sif"]["tier"] == "cxl"
+    assert int(str(rows["/data/image.sif"]["hits"])) >= 1
+    assert "/data/reference" in rows
+
+
+def test_a_copys_pages_are_on_the_planned_node(stack: Stack) -> None:
+    done = stack.run(["tierctl", "stage", "add", "/data/table.csv"], user="root")
+    copy = done.stdout.strip()
+    where = subprocess.check_output(["python3", "-I", "-c", WHERE, copy], text=True).split()
+    assert (int(where[0]), int(where[2])) == (CXL, 1)
+    assert int(where[1]) == -(-(DATA / "table.csv").stat().st_size // 4096)
+
+
+def test_scratch_is_on_the_slow_tier(stack: Stack) -> None:
+    write = "dd if=/dev/urandom of=$TIERWISE_SCRATCH/file bs=1M count=8 2>/dev/null"
+    script = f"#!/bin/sh\nWHERE='{WHERE}'\n{write}\npython3 -I -c \"$WHERE\" $TIERWISE_SCRATCH/file\n"
+    job = stack.sbatch(script, "--mem=200M", "--tier-scratch=16M")
+    assert stack.wait(job, timeout=120)["JobState"] == "COMPLETED", stack.output(job)
+    assert stack.output(job).split()[-3:] == [str(CXL), str(8 * MIB // 4096), "1"]
+
+
+def test_a_container_in_a_job_reads_the_copies(stack: Stack) -> None:
+    inside = (
+        'head -n1 /data/table.csv; ls $TIERWISE_STAGE/; mount | grep -c " /data/table.csv "; ls -d $TIERWISE_SCRATCH'
+    )
+    script = f"#!/bin/sh\ntierwise-exec exec -B /data /data/image.sif sh -c '{inside}'\n"
+    options = ("--mem=300M", "--tier=cap", "--tier-stage=/data/table.csv", "--tier-stage-wait=60", "--tier-scratch=4M")
+    job = stack.sbatch(script, *options)
+    assert stack.wait(job, timeout=120)["JobState"] == "COMPLETED", stack.output(job)
+    said = stack.output(job).splitlines()
+    assert said[:3] == ["1,2,3", "table.csv", "1"], said
+
+
+def test_which_options_have_a_value_is_as_apptainer_says() -> None:
+    """Its help shows a value's type behind such an option: `-B, --bind strings   …`."""
+    for verb in ("exec", "run", "shell"):
+        text = subprocess.check_output(["apptainer", verb, "--help"], text=True)
+        options = re.findall(r"^ +(?:(-\w), )?(--[\w-]+)(?: (\w+))?  ", text, re.MULTILINE)
+        assert len(options) > 40
+        valued = {name for short, long, kind in options if kind for name in (short, long) if name}
+        flags = {name for short, long, kind in options if not kind for name in (short, long) if name}
+        ours = WITH_VALUE | OF_SHELL if verb == "shell" else WITH_VALUE
+        assert valued - ours == set()
+        assert flags & ours == set()
