@@ -19,6 +19,9 @@ local steps = require("tierwise_hook.steps")
 local tierwise = {}
 
 local LOG_EVERY_S = 60
+-- ESLURM_INVALID_TASK_MEMORY: sbatch prints "Memory required by task is not available" below our own words, where
+-- slurm.ERROR would be an "Unspecified error".
+local REFUSED = 2044
 
 local settings = {
    socket = "/run/tierwise/hook.sock", -- the service's `hook_socket`
@@ -51,6 +54,7 @@ end
 
 --- A job submitted from inside one of ours inherits its environment and often its comment: takes out what is ours.
 local function disown(job)
+   steps.begin(job)
    if job.comment and job.comment:find("tierwise=", 1, true) then
       job.comment = comment.strip(job.comment)
    end
@@ -79,7 +83,7 @@ local function submit(job, part_list)
    return writes, why
 end
 
---- Plans a submission. slurm.ERROR only where the directive asks for more than the job's own --mem.
+--- Plans a submission. Refused only where the directive asks for more than the job's own --mem.
 function tierwise.submit(job_desc, part_list, submit_uid)
    local ran, writes, why = pcall(submit, job_desc, part_list)
    if not ran or not writes then
@@ -90,7 +94,7 @@ function tierwise.submit(job_desc, part_list, submit_uid)
    if text then
       slurm.log_user("%s", "tierwise: " .. text)
    end
-   return writes.refuse and slurm.ERROR or slurm.SUCCESS
+   return writes.refuse and REFUSED or slurm.SUCCESS
 end
 
 --- Keeps the plan's token when somebody changes the comment of a job.

@@ -188,7 +188,7 @@ end
 
 --- Writes what `check` returned.
 function answer.write(writes, job)
-   if writes.gres and steps.free(job) then
+   if writes.gres and steps.free_component(job) then
       job.gres = writes.gres -- Slurm puts "gres:" or "gres/" before it, as the release has it
    end
    for name, value in pairs({

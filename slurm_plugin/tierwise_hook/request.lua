@@ -1,6 +1,7 @@
 --- A submission as the decision service is asked about it: memory per node in bytes, nodes, CPUs, directive.
 
 local slurmconf = require("tierwise_hook.slurmconf")
+local steps = require("tierwise_hook.steps")
 
 local request = {}
 
@@ -155,7 +156,7 @@ function request.describe(job, part_list, conf)
       memory = memory,
       memory_from = from,
       whole_node = whole,
-      batch = job.script ~= nil,
+      batch = job.script ~= nil or steps.follows(job),
       user_gres = request.has_gres(job),
    }
 end

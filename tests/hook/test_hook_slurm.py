@@ -161,6 +161,7 @@ def test_more_than_the_memory_asked_for(stack: Stack, command: list[str]) -> Non
     done = stack.run([command[0], "--tier=lat:300M", "--mem=200M", *command[1:]])
     assert done.returncode != 0
     assert "tierwise: " in done.stderr
+    assert "Memory required by task is not available" in done.stderr
     assert "300 MiB" in done.stderr
     assert "200 MiB" in done.stderr
     assert stack.run(["squeue", "-h"], user="root").stdout == before

@@ -79,6 +79,7 @@ def test_each_het_component_has_its_plan(stack: Stack) -> None:
     stack.wait(job, "COMPLETED")
     found = {one["JobId"]: one for one in stack.jobs(job)}
     assert len(found) == 2
+    assert {one["TresPerNode"] for one in found.values()} == {"gres:tier_dram:200", "gres:tier_dram:300"}
     directives = {(reports(stack, one)[0].directive, reports(stack, one)[0].memory) for one in found}
     assert directives == {("cap", 200 * MIB), ("lat", 300 * MIB)}
 

@@ -11,7 +11,6 @@ from tierwise_cli.mechanisms.hook import hook
 from tierwise_cli.mechanisms.slurmconf import Settings, first, items
 from tierwise_cli.mechanisms.spank import spank
 
-
 _FILES = {"Prolog": "prolog", "Epilog": "epilog", "EpilogSlurmctld": "epilog_slurmctld"}
 
 

@@ -2,6 +2,7 @@
 local answer = require("tierwise_hook.answer")
 local slurmconf = require("tierwise_hook.slurmconf")
 local spec = require("spec")
+local steps = require("tierwise_hook.steps")
 
 local file = assert(io.open(arg[1] .. "/slurm.conf", "w"))
 file:write([[
@@ -153,4 +154,16 @@ spec.same("the user's own for steps", written, { comment = COMMENT, environment 
 written = job(setmetatable({}, { __newindex = function() end }))
 answer.write({ gres = GRES, comment = COMMENT }, written)
 spec.same("no environment to write", written.gres, nil)
+-- A het job: its components follow the one with the script.
+local first = job({})
+first.het_job_offset, first.user_id = 0, 7
+local second, stranger = { het_job_offset = 1, user_id = 7 }, { het_job_offset = 1, user_id = 8 }
+answer.write({ gres = GRES, comment = COMMENT }, first)
+spec.same("a further component", { steps.follows(second), steps.follows(stranger) }, { true, false })
+answer.write({ gres = GRES, comment = COMMENT }, second)
+spec.same("its GRES", second.gres, GRES)
+steps.begin(job({}))
+spec.same("after another job", steps.follows(second), true)
+steps.begin(first)
+spec.same("after the next het job began", steps.follows(second), false)
 spec.done()
