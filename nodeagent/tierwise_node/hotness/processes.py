@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LOOKS = 256
+LOOKS = 64
 """Processes of a job looked at in one turn."""
 LARGEST = 8
 """Processes of a job that are tracked, at most."""

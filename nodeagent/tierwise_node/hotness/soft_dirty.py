@@ -46,7 +46,8 @@ class SoftDirty:
 
     name = "soft-dirty"
 
-    def __init__(self) -> None:
+    def __init__(self, period: float = PERIOD) -> None:
+        self._period = period
         self._looks: dict[int, _Look] = {}
         self._pace = 1
         self._cpu = 0.0
@@ -65,7 +66,7 @@ class SoftDirty:
         pids = {pid for of_job in jobs.values() for pid in of_job}
         self._looks = {pid: look for pid, look in self._looks.items() if pid in pids}
         for pid in pids - self._looks.keys():
-            self._begin(pid, no_ranges(), PERIOD * pace)
+            self._begin(pid, no_ranges(), self._period * pace)
 
     def read(self) -> dict[int, Seen]:
         """See Tracker."""
@@ -102,7 +103,7 @@ class SoftDirty:
         seconds, cost = now - look.begun, float(written.sum()) * FAULT
         self._cpu += cost
         blocks = _remembering(look.ranges, blocks[present > 0], seconds)
-        self._begin(pid, blocks, max(PERIOD, cost / SHARE) * self._pace)
+        self._begin(pid, blocks, max(self._period, cost / SHARE) * self._pace)
         return Seen(seconds, blocks)
 
 

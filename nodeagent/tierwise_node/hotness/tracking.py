@@ -31,8 +31,33 @@ SLOWEST = 16
 LOOK_AGAIN = 30.0
 """Seconds after which a host without a usable tracker is looked at again."""
 MOST_AREAS = 4096
+AREAS_SHARE = 0.002
+"""The share of a core that reading one process's areas may take."""
 VERDICTS = 3
 """Windows over which trust is the majority's: one window after a jump of the hot set says little."""
+
+
+class Areas:
+    """The movable areas of processes, read the more rarely the longer that takes: some have a hundred thousand."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[float, tuple[pages.Addresses, pages.Addresses] | None]] = {}
+
+    def clip(self, pid: int, ranges: Ranges) -> Ranges:
+        """The part of a process's ranges that could be moved; all where it has very many areas, or has ended."""
+        due, areas = self._known.get(pid, (0.0, None))
+        if time.monotonic() >= due:
+            begun = time.monotonic()
+            try:
+                areas = pages.movable(pid, MOST_AREAS)
+            except OSError:
+                areas = None
+            self._known[pid] = time.monotonic() + (time.monotonic() - begun) / AREAS_SHARE, areas
+        return ranges if areas is None else clip(ranges, *areas)
+
+    def keep_only(self, pids: Collection[int]) -> None:
+        """Forget the processes that are looked at no longer."""
+        self._known = {pid: known for pid, known in self._known.items() if pid in pids}
 
 
 @dataclass
@@ -53,6 +78,7 @@ class Tracking:
         self._trackers = trackers
         self._tracker: Tracker | None = None
         self._tracked: dict[int, _Tracked] = {}
+        self._areas = Areas()
         self._turn_over = threading.Lock()
         self._spent = self._spent_before = 0.0
         self._judged = time.monotonic()
@@ -128,6 +154,7 @@ class Tracking:
                 self._add(job, tracked, seen)
                 tracked.chosen = tracked.processes.look(group.pids())
             tracker.follow({job: [each.pid for each in self._tracked[job].chosen] for job in groups}, self.pace)
+            self._areas.keep_only({each.pid for tracked in self._tracked.values() for each in tracked.chosen})
             self._spent += time.thread_time() - begun
             self._keep_to_budget(tracker)
 
@@ -153,7 +180,7 @@ class Tracking:
         of_job = {each.pid: seen[each.pid] for each in tracked.chosen if each.pid in seen}
         if not of_job:
             return
-        ranges = np.concatenate([_movable(pid, each.ranges) for pid, each in of_job.items()])
+        ranges = np.concatenate([self._areas.clip(pid, each.ranges) for pid, each in of_job.items()])
         resident = sum(each.resident for each in tracked.chosen if each.pid in of_job)
         before = tracked.window.ranges if tracked.window else no_ranges()
         tracked.verdicts.append(trustworthy(before, ranges, resident))
@@ -193,15 +220,6 @@ def _added(heat: Heat | None, window: Window) -> Heat:
     return msgspec.structs.replace(
         heat, tracker=window.tracker, windows=windows, trusted=trusted, working_set=mean, hot=hot
     )
-
-
-def _movable(pid: int, ranges: Ranges) -> Ranges:
-    """The part of a process's ranges that could be moved; all of them where it has very many areas, or has ended."""
-    try:
-        areas = pages.movable(pid, MOST_AREAS)
-    except OSError:
-        return ranges
-    return ranges if areas is None else clip(ranges, *areas)
 
 
 def _bytes(ranges: Ranges) -> int:
