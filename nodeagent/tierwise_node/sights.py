@@ -24,6 +24,8 @@ from tierwise_policy.recent import LANDED, Recent
 
 LOOKING = 0.02
 """The part of one CPU that looking for the pages of one job may take."""
+OLD = 60.0
+"""Seconds after which a window says nothing any more."""
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Sights:
     def holding(self, record: JobRecord, window: Window | None) -> Holding:
         """One job's memory. Without a window that can be believed, it is one range of process 0."""
         job_id = record.key.job_id
-        if window is not None and window.trusted and not _only_bw(record):
+        if window is not None and window.trusted and not _is_old(window) and not _only_bw(record):
             sight = self._sights.get(job_id)
             if sight is None or (sight.window != window.time and time.monotonic() >= sight.again):
                 sight = self._sights[job_id] = self._look(record, window)
@@ -108,6 +110,11 @@ def _reached(rows: Ranges, cursor: int) -> Ranges:
             reached["end"][number] = cursor
             return reached[reached["end"] > reached["start"]]
     return rows
+
+
+def _is_old(window: Window) -> bool:
+    """Whether nobody has looked at the job for a while: it was suspended, or its tracker had to stop."""
+    return (time.time_ns() - window.time) / 1e9 > max(OLD, 3 * window.seconds)
 
 
 def _only_bw(record: JobRecord) -> bool:
