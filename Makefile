@@ -85,6 +85,9 @@ bench-hotness: setup venv  ## What is hot, found and followed, beside the kernel
 bench-pages: setup venv  ## What moving and tracking cost, in build/bench/pages.json (10 minutes, 12 GiB of memory)
 	PYTHONPATH=lab $(BIN)/python bench/pages.py
 
+bench-containers: setup venv  ## Starts of a container image, staged and plain, in build/bench/containers.json (8 minutes)
+	PYTHONPATH=lab $(BIN)/python bench/containers.py
+
 deb: setup venv  ## The Debian package, in build/deb
 	PATH="$(CURDIR)/$(BIN):$$PATH" packaging/deb
 
