@@ -191,9 +191,12 @@ class History:
             if known.state in _NOT_FINAL:
                 self.amend(known.job_id, known.started, state=tale.state)
             return {"status": "ok"}
-        job = await asyncio.to_thread(self._slurm.job, tale.job_id) if self._slurm else None
-        if job is None or job.started // SECOND != tale.started:
-            job = tale.job()
+        job = tale.job()
+        if self._slurm:
+            with contextlib.suppress(TierwiseError):  # then the tale has to do
+                known_there = await asyncio.to_thread(self._slurm.job, tale.job_id)
+                if known_there and known_there.started == job.started:
+                    job = known_there
         self.ended(msgspec.structs.replace(job, state=tale.state, ended=tale.ended * SECOND))
         return {"status": "ok"}
 
