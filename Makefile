@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .PHONY: help demo test setup venv lint typecheck ctest pytest native-test lab-test guest-test virtual-test spank \
-  bench-submit bench-containers bench-sizing bench-tiering bench-hotness bench-pages deb rpm clean
+  bench-submit bench-containers bench-sizing bench-tiering bench-hotness bench-pages soak deb rpm clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
@@ -34,7 +34,7 @@ lint: venv  ## ruff over everything
 
 typecheck: venv  ## mypy --strict over every room
 	$(BIN)/mypy library/tierwise policy/tierwise_policy decision/tierwise_decision \
-	  nodeagent/tierwise_node cli/tierwise_cli sim/tierwise_sim lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py bench/sizing bench/tiering
+	  nodeagent/tierwise_node cli/tierwise_cli sim/tierwise_sim lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py bench/sizing bench/tiering bench/soak
 
 ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sanitizers
 	$(MAKE) -C csrc/pages test
@@ -87,6 +87,10 @@ bench-pages: setup venv  ## What moving and tracking cost, in build/bench/pages.
 
 bench-containers: setup venv  ## Starts of a container image, staged and plain, in build/bench/containers.json (8 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/containers.py
+
+soak: setup venv spank  ## Jobs start and die, the agent is killed each minute: what is left? 30 minutes here, 10 on a virtual node
+	PYTHONPATH=bench:lab $(BIN)/python -m soak --minutes 30
+	PYTHONPATH=bench:lab $(BIN)/python -m soak --minutes 10 --guest
 
 deb: setup venv  ## The Debian package, in build/deb
 	PATH="$(CURDIR)/$(BIN):$$PATH" packaging/deb

@@ -66,13 +66,13 @@ class Soak:
         self._client = DecisionClient(str(stack.layout.decision_socket), timeout=30.0)
         self._lives, self._service = Lives(), Curve()
         self._started: set[int] = set()
-        self._submitted = self._kills = 0
+        self._submitted = self._kills = self._kdamonds = 0
         self._cpu = 0.0
         self._lived = 0.0
 
     def run(self, seconds: float) -> list[Figure]:
         """Jobs for so long, then calm, then what is left."""
-        fresh = self._descriptors()
+        fresh, self._kdamonds = self._descriptors(), running_kdamonds()
         begun = time.monotonic()
         killed = begun
         while time.monotonic() - begun < seconds:
@@ -152,7 +152,7 @@ class Soak:
             Figure("service_memory_growth", "service's memory, late over early", self._service.growth(), at_most=1.25),
             Figure("agent_mib", "largest agent, MiB of its own", max(self._lives.memory, default=0) / 2**20),
             Figure("agent_cpu_percent", "the agents' CPU, percent of one", 100 * self._cpu / max(self._lived, 1)),
-            Figure("kdamonds_left", "kdamonds left behind", running_kdamonds(), at_most=0),
+            Figure("kdamonds_left", "kdamonds left behind", running_kdamonds() - self._kdamonds, at_most=0),
             Figure("plans_left", "plans that did not end", left, at_most=0),
             Figure("reports_missing", "jobs without a whole report", len(wrong), at_most=0),
             Figure("protected_left", "cgroups left with memory.min", len(protected()) if unplanned else 0, at_most=0),
@@ -164,7 +164,7 @@ class Soak:
             wait_until(lambda: not self._queue(), "the queue to be empty", CALM)
             wait_until(lambda: not plans_left(self._stack), "every plan to end", CALM)
             wait_until(lambda: not bad_reports(self._client, self._started), "every report", CALM)
-            wait_until(lambda: not running_kdamonds(), "the kdamonds to end", 30)
+            wait_until(lambda: running_kdamonds() <= self._kdamonds, "our kdamonds to end", 30)
         except LabError as error:
             click.echo(f"soak: {error}", err=True)
         return len(plans_left(self._stack))
