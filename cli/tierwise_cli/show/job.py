@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tierwise.messages import Attempt, JobReport, JobSample, JobView, Movement, NodeName
+from tierwise.messages import Attempt, Heat, JobReport, JobSample, JobView, Movement, NodeName
 from tierwise.plans import Moves, Plan
 from tierwise.tiers import TierName
 from tierwise.units import format_size
@@ -127,6 +127,8 @@ def _ended(report: JobReport, order: Sequence[TierName] | None) -> Iterator[Rend
         yield line("agreed", f"{report.agreed:.0%} of the samples after its growth had stopped")
     yield line("moves", _moves(report.moves))
     yield from _movement(report.movement)
+    if report.heat is not None:
+        yield line("heat", _heat(report.heat))
     yield line("faults", f"{report.minor_faults:,} minor, {report.major_faults:,} major")
     if report.oom_kills:
         yield line("memory", f"{report.oom_kills} processes killed for lack of memory", words.BAD)
@@ -186,6 +188,14 @@ def _movement(movement: Movement | None) -> Iterator[RenderableType]:
         broken = f"{movement.broken_pins:,} pages taken by the kernel, {movement.repaired_pins:,} brought back"
         text = f"{movement.pin}: {broken if movement.broken_pins else 'never broken'}"
         yield line("pin", text, words.WARN if movement.broken_pins > movement.repaired_pins else "")
+
+
+def _heat(heat: Heat) -> str:
+    """How the job used its memory; `lat:SIZE` should be the hottest part."""
+    working_set = f"working set {format_size(heat.working_set)}"
+    if not heat.trusted:
+        return f"{working_set}; hot and cold pages could not be told apart"
+    return f"{working_set}, of it {format_size(heat.hot)} took 80 % of the accesses"
 
 
 def line(label: str, text: str, style: str = "") -> RenderableType:
