@@ -144,7 +144,12 @@ class Doctor:
 
     def _memory_min(self) -> Mechanism:
         if self._cgroups.version == 2:
-            return Mechanism("memory.min", "off", f"{LATER}: pins are soft")
+            if os.access(self._cgroups.root.parent, os.W_OK):
+                return Mechanism("memory.min", "used", "hard pins, for jobs that are all LAT or SHL")
+            return Mechanism(
+                "memory.min", "missing", "the agent can't write it: pins are soft",
+                "ProtectControlGroups=no in the agent's unit",
+            )  # fmt: skip
         return Mechanism("memory.min", "missing", "cgroup v1 has none: pins are soft")
 
     def _damon(self) -> Mechanism:
@@ -238,7 +243,7 @@ def _pagemap_scan() -> Mechanism:
 def _pressure() -> Mechanism:
     if _text(PROC / "pressure/memory") is None:
         return Mechanism("PSI", "missing", "/proc/pressure/memory can't be read", "boot with psi=1")
-    return Mechanism("PSI", "off", f"there, {LATER}")
+    return Mechanism("PSI", "used", "under memory pressure more is kept free, at once")
 
 
 def _movable_share(nodes: tuple[int, ...]) -> float:
