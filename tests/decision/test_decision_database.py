@@ -18,9 +18,10 @@ from tierwise.units import MIB
 from tierwise_decision.database import migrate as migrations
 from tierwise_decision.database.engine import open_engine
 from tierwise_decision.database.migrate import SchemaError, drift, migrate
+from tierwise_decision.database.models import Base
 from tierwise_decision.spool import Spool, SpoolError
 
-TABLES = {"nodes", "tiers", "requests", "jobs", "plans", "reports"}
+TABLES = set(Base.metadata.tables)
 
 
 def test_migrations_make_what_the_models_say(database: str) -> None:
