@@ -6,7 +6,7 @@ does not exist the defaults below hold. A key that is not known is an error: a t
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,7 @@ from tierwise.errors import ConfigError
 DEFAULT_PATH = Path("/etc/tierwise/tierwise.toml")
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
+SizingPolicy = Literal["advise", "fill", "enforce"]
 Days = Annotated[float, Meta(gt=0.0, le=36500.0)]
 
 
@@ -46,6 +47,9 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the hook writes GRES for tiers (needs GresTypes and Gres in slurm.conf)."""
     prefer: dict[str, str] = {}
     """Memory class to a node feature that its jobs softly prefer (`LAT = "fastmem"`)."""
+    sizing: dict[str, SizingPolicy] = {}
+    """Partition (`*`: all others) to how far estimates go for jobs that say --tier=auto: only said (`advise`, where
+    nothing is set), filled in where the user gave nothing, or enforced instead of what the user gave."""
     unclaimed_hours: Seconds = 24.0
     """After this many hours a token that no agent claimed is forgotten."""
     measurement_days: Days = 2.0

@@ -83,6 +83,12 @@ def ended_runs(connection: Connection, job_id: int) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
+def ended_since(connection: Connection, since: int, limit: int) -> list[dict[str, Any]]:
+    """The newest runs that have ended since then, oldest first, as rows."""
+    query = select(EndedJob.__table__).where(EndedJob.ended >= since).order_by(EndedJob.ended.desc()).limit(limit)
+    return [dict(row._mapping) for row in connection.execute(query)][::-1]
+
+
 def newest_end(connection: Connection) -> int:
     """When the newest run ended that is known, 0 without any."""
     return connection.execute(select(func.max(EndedJob.ended))).scalar() or 0
