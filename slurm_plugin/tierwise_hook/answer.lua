@@ -16,6 +16,7 @@ local answer = {}
 local LONGEST = 1024 -- of comment and tres_per_node: Slurm rejects more (job_mgr.c, _test_job_desc_fields)
 local LONGEST_TEXT = 512
 local MIB = 1024 * 1024
+local NO_VAL16 = 0xfffe -- slurm.h
 
 --- `tier_dram:300,tier_cxl:36` as counts by name, or nil and what is wrong with it.
 local function parse_gres(text, conf)
@@ -149,6 +150,9 @@ function answer.check(fields, job, described, conf)
       return nil, "it has no token"
    end
    writes.comment = comment.append(job.comment or "", fields.token)
+   if (described.retry or 0) > 0 and job.requeue == NO_VAL16 then
+      writes.requeue = 1 -- who asks for retries may be requeued, whatever JobRequeue says, unless they say --no-requeue
+   end
    if #writes.comment > LONGEST then
       return nil, "the job's comment has no room for a token"
    end
@@ -179,7 +183,7 @@ function answer.check(fields, job, described, conf)
       exclude, wrong = check_exclude(fields.exclude, described, conf)
       if not exclude then
          return nil, wrong
-      elseif not job.req_nodes and not job.exc_nodes then
+      elseif not narrowed(job) and not job.features then -- what is left must be what the job can get
          writes.exclude = exclude
       end
    end
@@ -197,6 +201,7 @@ function answer.write(writes, job)
       exc_nodes = writes.exclude,
       min_mem_per_node = writes.memory, -- instead of memory per CPU, too: Slurm keeps both in one field
       time_limit = writes.minutes,
+      requeue = writes.requeue,
    }) do
       job[name] = value
    end

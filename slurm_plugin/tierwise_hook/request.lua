@@ -158,6 +158,7 @@ function request.describe(job, part_list, conf)
       whole_node = whole,
       batch = job.script ~= nil or steps.follows(job),
       user_gres = request.has_gres(job),
+      retry = tonumber(request.spank(job, "TIER_RETRY"):match("^%d$") or 0),
    }
 end
 
@@ -167,6 +168,7 @@ function request.fields(job, described)
       { "uid", job.user_id },
       { "partition", described.partitions[1].name },
       { "nodes", described.nodes },
+      { "cpus", described.cpus },
       { "tier", described.directive },
       { "mem", described.memory },
       { "mem_from", described.memory_from },
@@ -183,7 +185,7 @@ function request.fields(job, described)
       { "args", arguments(job) },
       { "net", cut(request.spank(job, "TIER_NET"), LONGEST.word) },
       { "latency", cut(request.spank(job, "TIER_LATENCY"), LONGEST.word) },
-      { "retry", tonumber(request.spank(job, "TIER_RETRY"):match("^%d$") or 0) },
+      { "retry", described.retry },
       { "env", cut(request.spank(job, "TIER_ENV"), LONGEST.word) },
       { "scratch", cut(request.spank(job, "TIER_SCRATCH"), LONGEST.word) },
       { "script", cut(job.script, LONGEST.script) },

@@ -73,6 +73,13 @@ def test_no_more_often_than_allowed(stack: Stack) -> None:
     assert "it has had its 1 retries" in last.action
 
 
+def test_who_says_no_requeue_is_not_requeued(stack: Stack) -> None:
+    job = stack.sbatch(HUNGRY, TOO_SMALL, "--tier-retry=1", "--no-requeue")
+    assert stack.wait(job)["JobState"] == "OUT_OF_MEMORY"
+    (only,) = attempts(stack, job, 1)
+    assert "--no-requeue" in only.action
+
+
 def test_not_without_permission(stack: Stack) -> None:
     job = stack.sbatch(HUNGRY, TOO_SMALL)
     assert stack.wait(job)["JobState"] == "OUT_OF_MEMORY"

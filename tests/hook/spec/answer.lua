@@ -76,6 +76,10 @@ writes("user's preference", ok({ prefer = "fast", gres = "" }), { prefer = "plai
 writes("exclusion", ok({ exclude = "n[1-2]", gres = "" }), {}, {}, { comment = COMMENT, exclude = "n[1-2]" })
 writes("user's node list", ok({ exclude = "n[1-2]", gres = "" }), { req_nodes = "n3" }, {}, without_gres)
 
+-- Who asks for retries may be requeued, unless they said otherwise.
+writes("retry", ok({ gres = "" }), { requeue = 0xfffe }, { retry = 2 }, { comment = COMMENT, requeue = 1 })
+writes("retry and --no-requeue", ok({ gres = "" }), { requeue = 0 }, { retry = 2 }, without_gres)
+
 -- Memory and time: for --tier=auto alone, and where Slurm would take them.
 local auto = { directive = "auto", memory = 256 * 1024 * 1024, memory_from = "default" }
 local sized = ok({ mem = "734003200", time = "90", gres = "tier_dram:700" })
