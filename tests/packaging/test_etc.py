@@ -29,10 +29,11 @@ def test_every_setting_stands_at_its_default() -> None:
     whole = msgspec.toml.decode(uncommented(), type=Config)
     assert whole.agent.tiers["dram"] == TierConfig((0, 1), 80, 200 * 10**9)
     assert whole.service.prefer == {"LAT": "fastmem"}
+    assert whole.service.sizing == {"batch": "fill"}
     plain = msgspec.structs.replace(
         whole,
         agent=msgspec.structs.replace(whole.agent, tiers={}),
-        service=msgspec.structs.replace(whole.service, prefer={}),
+        service=msgspec.structs.replace(whole.service, prefer={}, sizing={}),
     )
     assert plain == Config()
 
