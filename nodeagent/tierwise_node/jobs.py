@@ -19,7 +19,7 @@ from tierwise_node.events import Events
 from tierwise_node.journal import Journal
 from tierwise_node.planner import Planner, evictable
 from tierwise_node.record import MAX_POINTS, SECOND, JobRecord
-from tierwise_node.revisions import given_up, grown, held_by_unplanned, improved
+from tierwise_node.revisions import given_up, grown, held_by_unplanned, improved, outgrown
 from tierwise_node.tiers import Topology
 from tierwise_policy.placement import agrees
 from tierwise_policy.replacement import make_room
@@ -73,14 +73,15 @@ class Jobs:
 
     # --- beginning ------------------------------------------------------------------------------------------------
 
-    async def prolog(self, key: PlanKey, uid: int, directive: str) -> JobRecord:
-        """A job is about to start here."""
+    async def prolog(self, key: PlanKey, uid: int, directive: str, scratch: int = 0) -> JobRecord:
+        """A job is about to start here; `scratch` bytes of its memory are to lie on the slowest tier."""
         async with self._lock(key.job_id):
             old = self.records.get(key.job_id)
             if old is not None and key.restart > old.key.restart:
                 self._end(old, "gone", old.seen or time.time_ns())
             record = self._record(key, uid)
             record.prologued = True
+            record.scratch = {self._topology.order[-1]: scratch} if scratch else {}
             if not record.final:
                 await self._make_plan(record, directive, 0)
             return record
@@ -113,7 +114,9 @@ class Jobs:
 
     async def _make_plan(self, record: JobRecord, directive: str, memory: int) -> None:
         group = self._cgroups.jobs().get(record.key.job_id)
-        memory = memory or record.memory or (group and group.limit()) or 0
+        scratch = sum(record.scratch.values())
+        whole = memory or (0 if record.memory else (group and group.limit()) or 0)
+        memory = max(whole - scratch, 1) if whole else record.memory
         tiers = self.tiers()
         if record.tasked and not memory:
             memory = sum(tier.capacity for tier in tiers)
@@ -121,10 +124,11 @@ class Jobs:
         others = [other for other in self.records.values() if other.key.job_id != record.key.job_id]
         without = evictable(tiers, [other for other in others if not other.movable or other.plan], self.usages, but=0)
         more = {name: given_up(others, name) + without[name] - room[name] for name in self._topology.order[:-1]}
-        answer = await self._planner.plan(record.key, record.uid, directive, memory, tiers, room, more)
+        answer = await self._planner.plan(record.key, record.uid, directive, memory, tiers, room, more, scratch)
         record.directive = answer.directive or directive
         record.memory = answer.memory or memory
-        record.plan, record.reason = answer.plan, answer.reason
+        record.plan = answer.plan and msgspec.structs.replace(answer.plan, granted=record.scratch)
+        record.reason = answer.reason
         record.final = record.tasked or answer.plan is not None or answer.memory > 0 or not directive
         self._journal.save(record)
         if record.plan is not None:
@@ -149,14 +153,15 @@ class Jobs:
         """Plans that follow their jobs: more for one that has grown, and what ended jobs gave back for the others."""
         gave_back, self._gave_back = self._gave_back, False
         for record in list(self.records.values()):
-            if record.plan is None or record.key.job_id not in self.usages:
+            waits = gave_back and record.plan is not None and record.plan.degraded
+            if record.key.job_id not in self.usages or not (waits or outgrown(record)):
                 continue
             tiers = self.tiers()
             room = evictable(tiers, self.records.values(), self.usages, but=record.key.job_id)
             limit = self.usages[record.key.job_id].limit
             if plan := grown(record, limit, tiers, room, self._planner.pin_share):
                 self._revise(record, plan, f"grew to {format_size(sum(record.found.values()))}")
-            elif gave_back and (plan := improved(record, tiers, room, self._planner.pin_share)):
+            elif waits and (plan := improved(record, tiers, room, self._planner.pin_share)):
                 self._revise(record, plan, "another job gave back")
 
     def _revise(self, record: JobRecord, plan: Plan, why: str) -> None:

@@ -19,6 +19,11 @@ AHEAD = 0.25
 """A job that outgrows its plan gets so much more than it has, so that it doesn't ask again at once."""
 
 
+def outgrown(record: JobRecord) -> bool:
+    """Whether a job uses more than its plan knows of."""
+    return record.plan is not None and sum(record.found.values()) > record.plan.size + MIB
+
+
 def grown(
     record: JobRecord, limit: int | None, tiers: Sequence[Tier], room: Mapping[TierName, int], pin_share: float
 ) -> Plan | None:
@@ -27,7 +32,7 @@ def grown(
     `room`: what is evictable for others; `limit`: the job's memory limit.
     """
     plan, used = record.plan, sum(record.found.values())
-    if plan is None or used <= plan.size + MIB:
+    if plan is None or not outgrown(record):
         return None
     memory = min(int(used * (1 + AHEAD)), limit or used * 2)
     classes = _classes(record, memory)
