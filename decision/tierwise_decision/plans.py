@@ -67,7 +67,7 @@ class Plans:
     def _decide(self, query: PlanQuery, request: Requested | None) -> PlanAnswer:
         directive = request.directive if request else query.directive
         basis = "the directive at submission" if request else "the directive that the node saw"
-        memory = query.memory or (request.memory if request else 0)
+        memory = query.memory or max((request.memory if request else 0) - query.scratch, 0)
         if not memory and request and request.whole_node:
             memory = sum(tier.capacity for tier in query.tiers)
         try:

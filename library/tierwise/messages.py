@@ -48,6 +48,8 @@ class PlanQuery(msgspec.Struct, frozen=True):
     evictable: dict[TierName, Count]
     displaceable: dict[TierName, Count] = {}
     """What others would give up on each tier for a LAT or SHL part of this job."""
+    scratch: Count = 0
+    """Bytes of the job's memory that its scratch may take: `memory` is without them, a submission's is not."""
 
 
 class PlanAnswer(msgspec.Struct, frozen=True):

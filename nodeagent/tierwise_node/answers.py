@@ -77,7 +77,8 @@ class Answers:
         token = _TOKEN.search(fields.get("comment", ""))
         key = PlanKey(_number(fields, "job_id"), token[1] if token else "", _number(fields, "restart", 0))
         uid = _number(fields, "uid")
-        begun: list[asyncio.Task[Any]] = [asyncio.create_task(self._jobs.prolog(key, uid, _directive(fields)))]
+        scratch = _number(fields, "scratch", 0) if self._staging is not None else 0
+        begun: list[asyncio.Task[Any]] = [asyncio.create_task(self._jobs.prolog(key, uid, _directive(fields), scratch))]
         if self._staging is not None:
             begun.append(asyncio.create_task(self._staging.prolog(key.job_id, uid, fields)))
         for work in begun:

@@ -42,15 +42,16 @@ class Planner:
         tiers: tuple[Tier, ...],
         room: dict[TierName, int],
         more: dict[TierName, int] | None = None,
+        scratch: int = 0,
     ) -> PlanAnswer:
-        """The plan of a job that starts. `memory` 0: not known yet.
+        """The plan of a job that starts. `memory`, without its `scratch`, is 0 where it is not known yet.
 
         `room`: what is evictable per tier; `more`: what others would give up beyond it for a LAT or SHL part.
         """
         more = more or {}
         if time.monotonic() >= self._silent_until:
             try:
-                answer = await self._ask(PlanQuery(self._node, key, uid, directive, memory, tiers, room, more))
+                answer = await self._ask(PlanQuery(self._node, key, uid, directive, memory, tiers, room, more, scratch))
                 _check(answer, key, tiers)
                 self._told = ""
                 return answer

@@ -30,6 +30,8 @@ class JobRecord(msgspec.Struct):
     memory: int = 0
     plan: Plan | None = None
     reason: str = ""
+    scratch: dict[TierName, int] = {}
+    """Bytes that its scratch may take, by tier: granted by its plan, and the job's own memory."""
     final: bool = False
     """Whether the plan is made; until then the job runs as the kernel places it."""
     prologued: bool = False

@@ -505,6 +505,17 @@ def test_a_job_waits_no_longer_than_it_said(agent: AgentProcess, alice: Asker, d
     agent.ask(op="epilog", job_id=JOB, uid=ALICE)
 
 
+def test_scratch_is_part_of_the_jobs_memory_and_of_its_plan(agent: AgentProcess, cgroups: JobCgroups) -> None:
+    agent.ask(op="prolog", job_id=JOB, uid=ALICE, comment="", tier="cap", restart=0, scratch=8 * MIB)
+    cgroups.make(JOB)
+    agent.ask(op="task", job_id=JOB, step=0, uid=ALICE, tier="cap", mem=100 * MIB)
+    plan = agent.job(JOB)["plan"]
+    assert sum(part["size"] for part in plan["parts"]) == 92 * MIB
+    assert plan["granted"] == {"dram": 8 * MIB}
+    cgroups.remove(JOB)
+    agent.ask(op="epilog", job_id=JOB, uid=ALICE)
+
+
 def test_a_scratch_that_can_not_be(agent: AgentProcess) -> None:
     agent.ask(op="prolog", job_id=JOB, uid=ALICE, comment="", tier="", restart=0, scratch=1 << 49)
     answer = agent.ask(op="stage_job", job_id=JOB, uid=ALICE, scratch=1 << 49)

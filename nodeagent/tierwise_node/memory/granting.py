@@ -5,6 +5,7 @@ No call waits for anything, so two requests never see the same room: they are gr
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -133,7 +134,7 @@ class Granting:
         """What was granted is part of the job's plan, so that nobody takes it for bytes in the wrong place."""
         record = self._jobs.records.get(job_id)
         if record is not None and record.plan is not None:
-            granted = self._used(job_id)
+            granted = dict(Counter(self._used(job_id)) + Counter(record.scratch))
             if granted != record.plan.granted:
                 record.plan = msgspec.structs.replace(record.plan, granted=granted)
 
