@@ -5,7 +5,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,26 +26,21 @@ CONFIG = "etc/tierwise/tierwise.toml"
 
 @dataclass
 class Debian:
-    """A minimal Debian in a folder."""
+    """A minimal Debian in a folder, running under its own systemd."""
 
     root: Path
+    enter: tuple[str, ...]
+    """The words before a command that is to run inside."""
 
     def run(self, *command: str) -> str:
         """Run a command inside; its output."""
-        done = subprocess.run(
-            ["chroot", self.root, *command],
-            env=CLEAN,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run([*self.enter, *command], env=CLEAN, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def answers(self, *command: str) -> bool:
         """Whether a command ends well inside."""
-        done = subprocess.run(["chroot", self.root, *command], env=CLEAN, capture_output=True, check=False)
-        return done.returncode == 0
+        return subprocess.run([*self.enter, *command], env=CLEAN, capture_output=True, check=False).returncode == 0
 
     def install(self, package: Path) -> None:
         """dpkg -i."""
@@ -88,35 +84,63 @@ def debian(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A minimal Debian with what the package depends on."""
     root = tmp_path_factory.mktemp("debian") / request.param
     late = '--aptopt=Acquire::Check-Valid-Until "false"'
-    include = "--include=python3,libmunge2"
+    include = "--include=python3,libmunge2,systemd-sysv,dbus"
     command = ["mmdebstrap", "-q", "--mode=root", "--variant=minbase", late, include, request.param, root]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     root.chmod(0o755)
-    yield Debian(root)
+    with booted(root) as inside:
+        yield inside
     shutil.rmtree(root)
 
 
-def answer_of_the_service(debian: Debian) -> str:
-    """What `tierctl health` says of a decision service that was started from the package."""
-    (debian.root / "run/tierwise").mkdir(exist_ok=True)
-    (debian.root / "var/lib/tierwise/decision").mkdir(parents=True)
-    (debian.root / "root/tierwise.toml").write_text('[service]\nlisten = ""\n')
-    command = ["chroot", debian.root, "/usr/bin/tierwise-decision", "--config", "/root/tierwise.toml"]
-    with subprocess.Popen(command, env=CLEAN) as service:
+@contextmanager
+def booted(root: Path) -> Iterator[Debian]:
+    """Its systemd, in a container with a network of its own."""
+    quiet = ["-q", "--register=no", "--keep-unit", "--private-network", "--console=pipe"]
+    command = ["systemd-nspawn", *quiet, "-M", "tierwise-deb", "-D", root, "--boot"]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **pipes) as container:
         try:
-            deadline = time.monotonic() + 60
-            while not debian.has("run/tierwise/decision.sock") or not debian.answers("tierctl", "health"):
-                assert service.poll() is None, "the service ended"
-                assert time.monotonic() < deadline, "the service does not answer"
-                time.sleep(0.1)
-            return debian.run("tierctl", "health")
+            until(lambda: children(container.pid), "its first process", container)
+            inside = Debian(root, ("nsenter", "-t", str(children(container.pid)[0]), "-a", "--"))
+            until(lambda: inside.answers("systemctl", "is-active", "multi-user.target"), "its units", container)
+            yield inside
         finally:
-            service.terminate()
+            container.terminate()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def until(true: Callable[[], object], what: str, container: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait for it, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert container is None or container.poll() is None, "systemd-nspawn ended"
+        assert time.monotonic() < deadline, f"waited for {what} in vain"
+        time.sleep(0.1)
+
+
+DAEMONS = ("tierwise-decision", "tierwise-agent")
+
+
+def pids(debian: Debian) -> list[str]:
+    """The daemons' processes, each of which serves; "0" stands for one that doesn't run."""
+    return debian.run("systemctl", "show", "-P", "MainPID", *DAEMONS).split()
+
+
+def serving(debian: Debian) -> bool:
+    """Whether the service and the agent answer."""
+    agent = "tierctl doctor | grep -q 'node agent *used'"
+    return debian.answers("tierctl", "health") and debian.answers("sh", "-c", agent)
 
 
 def test_from_install_to_purge(debian: Debian, package: Path, newer: Path) -> None:
-    """One story: each step stands on the one before."""
+    """One story, under a real systemd: each step stands on the one before."""
+    debian.run("useradd", "--system", "slurm")
     debian.install(package)
     version = debian.run("dpkg-query", "-W", "-f", "${Version}", "tierwise")
     assert version == "0.1.0-1"
@@ -128,17 +152,31 @@ def test_from_install_to_purge(debian: Debian, package: Path, newer: Path) -> No
     for path in ("usr/lib/tierwise/prolog", "usr/share/tierwise/tierwise.lua", CONFIG):
         assert debian.has(path), path
     assert list(debian.root.glob("usr/lib/tierwise/python3.*/tierwise/__pycache__/*.pyc")), "compiled when installed"
-    assert "sqlite" in answer_of_the_service(debian)
+    assert pids(debian) == ["0", "0"], "installing starts nothing"
     debian.run("/usr/lib/tierwise/prolog")  # exits with 0 although nothing runs here
 
+    debian.run("systemctl", "enable", "--now", *DAEMONS)
+    until(lambda: serving(debian), "both daemons")
+    assert "sqlite" in debian.run("tierctl", "health")
+    first = pids(debian)
     config = debian.root / CONFIG
     config.write_text(config.read_text().replace("#pin_share = 0.5", "pin_share = 0.25"))
+    debian.run("systemctl", "reload", *DAEMONS)
+    until(lambda: "configuration reloaded" in debian.run("journalctl", "-q", "-o", "cat"), "a reload")
+    until(lambda: serving(debian), "both daemons after a reload")
+    assert pids(debian) == first
+
     for other in (newer, package):  # an upgrade, and back
+        before = pids(debian)
         debian.install(other)
+        until(lambda: serving(debian), "both daemons after an upgrade")
+        assert not set(before) & {"0", *pids(debian)}, "both were started again"
         assert "\npin_share = 0.25\n" in config.read_text()
         assert debian.run("tierctl", "--version") == "tierctl, version 0.1.0\n"
 
     debian.run("dpkg", "-r", "tierwise")
+    assert pids(debian) == ["0", "0"]
+    assert not list(debian.root.glob("etc/systemd/system/*.wants/tierwise*"))
     left = [path for path in ("usr/lib/tierwise", "usr/share/tierwise", "usr/bin/tierctl") if debian.has(path)]
     assert left == []
     assert debian.has(CONFIG)
