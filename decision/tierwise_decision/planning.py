@@ -15,6 +15,7 @@ from tierwise_policy.reasons import explain
 from tierwise_policy.sizes import resolve
 
 NO_HISTORY = "no history yet: the kernel places it"
+NOTHING_STANDS_OUT = "its history shows no part that is hotter than the rest: the kernel places it"
 SWITCHED_OFF = "off: the kernel places it"
 
 

@@ -136,6 +136,8 @@ function answer.check(fields, job, described, conf)
    local writes = {}
    if present(fields.notice) and described.directive ~= "" then -- who asked for nothing is told nothing
       writes.notice = printable(fields.notice)
+   elseif present(fields.advice) then -- but who asks for far too much is
+      writes.notice = printable(fields.advice)
    end
    if fields.status == "none" then
       return writes

@@ -50,6 +50,8 @@ writes("whole", ok({ notice = "hi", prefer = "fast" }), { comment = "mine" }, {}
 writes("empty values", ok({ gres = "", prefer = "", exclude = "", notice = "" }), {}, {}, without_gres)
 writes("none", { status = "none", notice = "a\27[31m\nb" }, {}, {}, { notice = "a [31m b" })
 writes("none to one who asked nothing", { status = "none", notice = "x" }, {}, { directive = "" }, {})
+writes("advice to one who asked nothing", { status = "none", notice = "x", advice = "less" }, {}, { directive = "" },
+   { notice = "less" })
 writes("refused", { status = "refused", reason = "too much" }, {}, {}, { refuse = "too much" })
 
 -- GRES are left away where they don't suit the job.
