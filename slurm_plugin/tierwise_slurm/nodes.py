@@ -19,10 +19,10 @@ class NodeCommands:
     def nodes(self) -> Mapping[str, SlurmNode]:
         """See SlurmNodes. sinfo prints a line for each partition that a node is in."""
         found: dict[str, SlurmNode] = {}
-        for line in self._run(["sinfo", "-a", "-h", "-N", "-o", "%N %R %w"]).splitlines():
-            name, partition, weight = line.split()
+        for line in self._run(["sinfo", "-a", "-h", "-N", "-o", "%N %R %w %t"]).splitlines():
+            name, partition, weight, state = line.split()
             before = found.get(name)
-            found[name] = SlurmNode(int(weight), (*(before.partitions if before else ()), partition))
+            found[name] = SlurmNode(int(weight), (*(before.partitions if before else ()), partition), _usable(state))
         return found
 
     def set_weight(self, names: Sequence[str], weight: int) -> None:
@@ -33,18 +33,28 @@ class NodeCommands:
 
     def pending(self) -> Sequence[PendingJob]:
         """See SlurmNodes."""
-        columns = _SEPARATOR.join(("%i", "%x", "%P", "%D", "%k"))
+        columns = _SEPARATOR.join(("%A", "%x", "%P", "%D", "%n", "%f", "%v", "%k"))
         lines = self._run(["squeue", "-a", "-h", "-t", "PD", "-o", columns]).splitlines()
         rows = (line.split(_SEPARATOR) for line in lines)
         return [
-            PendingJob(target, comment, "" if excluded == "(null)" else excluded, partition, _number(nodes))
-            for target, excluded, partition, nodes, comment in (row for row in rows if len(row) == 5)
+            PendingJob(target, comment, _said(excluded), partition, _number(nodes), any(map(_said, narrowing)))
+            for target, excluded, partition, nodes, *narrowing, comment in (row for row in rows if len(row) == 8)
             if "tierwise=" in comment
         ]
 
     def exclude(self, job: PendingJob, names: Sequence[str]) -> None:
         """See SlurmNodes."""
         self._run(["scontrol", "update", f"JobId={job.target}", f"ExcNodeList={','.join(names)}"])
+
+
+def _said(text: str) -> str:
+    """What was said; squeue has a word for nothing."""
+    return "" if text in ("(null)", "N/A") else text
+
+
+def _usable(state: str) -> bool:
+    """sinfo's short state; `*` and its like say more of it."""
+    return not state.startswith(("down", "drain", "drng", "fail", "maint", "unk", "inval"))
 
 
 def _number(text: str) -> int:

@@ -4,6 +4,7 @@ from tierwise.slurm import Slurm, SlurmError
 from tierwise_slurm.client import Client
 from tierwise_slurm.commands import Commands, Run
 from tierwise_slurm.releases import adapter
+from tierwise_slurm.scripts import fetch_by_pyslurm
 
 
 def open_client(slurm_conf: str) -> Slurm:
@@ -17,4 +18,4 @@ def of(run: Run) -> Client:
         version = run(["sinfo", "--version"]).split()[-1]  # "slurm-wlm 22.05.8"
     except (SlurmError, IndexError):
         version = ""
-    return adapter(version)(run, version)
+    return adapter(version)(run, version, fetch_by_pyslurm())

@@ -7,6 +7,7 @@ Run it again when the client asks for something new.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -14,12 +15,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tierwise.slurm import SlurmError
+from tierwise_lab import accounts
+from tierwise_lab.commands import ENDED
 from tierwise_lab.daemons import wait_until
 from tierwise_lab.options import StackOptions
 from tierwise_lab.stack import Stack
+from tierwise_slurm.client import Client
 from tierwise_slurm.opening import of
 
 HERE = Path(__file__).parent
@@ -33,7 +38,7 @@ JOBS = {
     "memory": (HOLD, ["--mem=100", "--no-requeue"]),
     "step": (f"srun {HOLD}exit 0\n", ["--mem=100"]),
     "array": ("test $SLURM_ARRAY_TASK_ID = 1\n", ["--mem=100", "--array=1-2"]),
-    "cancelled": ("sleep 300\n", ["--mem=100", "--time=1-0"]),
+    "cancelled": ("sleep 300\n", ["--mem=100", "--time=30"]),
     "two nodes": ("srun sleep 1\n", ["--mem=150", "-N2"]),
 }
 
@@ -54,57 +59,70 @@ class Recorder:
 
 
 def record(release: str, root: Path | None) -> None:
-    accounting = Accounting() if root is None and shutil.which("mariadbd") and shutil.which("slurmdbd") else None
     options = StackOptions(nodes=2, service=False, agents=False, slurm_root=root, with_tierwise=False, prolog_flags="")
-    with Stack(options) as stack:
-        if accounting:
-            accounting.start(stack)
+    accounting = root is None and shutil.which("mariadbd") and shutil.which("slurmdbd")
+    with Stack(options) as stack, Accounting(stack) if accounting else contextlib.nullcontext():
         recorder = Recorder(stack)
         client = of(recorder)
-        ids = {}
-        for name, (script, arguments) in JOBS.items():
-            ids[name] = stack.sbatch(f"#!/bin/sh\n{script}", f"--job-name={name} {NASTY}", *arguments)
-        stack.wait(ids["cancelled"], "RUNNING")
-        client.job(ids["cancelled"])
-        stack.run(["scancel", str(ids["cancelled"])])
-        for job_id in ids.values():
-            stack.wait(job_id)
-        held = stack.sbatch("#!/bin/sh\n:\n", "--job-name=held", "--begin=now+1hour", "--mem=100")
-        client.job(held)
-        client.update(client.job(held), memory=200 << 20, seconds=600, now=False)
-        client.job(held)
-        for job_id in ids.values():
+        jobs, held = run_jobs(stack, client)
+        for job_id in jobs.values():
             client.job(job_id)
             client.script(job_id)
         client.capacity("main")
-        client.accounted()
-        if accounting:
-            time.sleep(3)
+        if client.accounted():
+            time.sleep(3)  # slurmctld tells slurmdbd every other second
             client.ended(int((time.time() - 600) * 1e9))
         target = HERE / "recorded" / f"{release}.json"
-        kept = {"release": client.version(), "jobs": ids, "held": held, "calls": recorder.calls}
+        kept = {"release": client.version(), "jobs": jobs, "held": held, "calls": recorder.calls}
         target.write_text(json.dumps(kept, indent=1) + "\n")
         print(target, len(recorder.calls), "calls of", client.version())
-    if accounting:
-        accounting.stop()
+
+
+def run_jobs(stack: Stack, client: Client) -> tuple[dict[str, int], int]:
+    """The ids of the jobs that have ended, and of one that is held and was changed."""
+    jobs = {}
+    for name, (script, arguments) in JOBS.items():
+        jobs[name] = stack.sbatch(f"#!/bin/sh\n{script}", f"--job-name={name} {NASTY}", *arguments)
+    wait_until(lambda: states(stack, jobs["cancelled"]) == {"RUNNING"}, "the job to cancel", 60)
+    stack.run(["scancel", str(jobs["cancelled"])])
+    for job_id in jobs.values():
+        wait_until(partial(over, stack, job_id), f"the end of job {job_id}", 60)
+    held = stack.sbatch("#!/bin/sh\n:\n", "--job-name=held", "--begin=now+1hour", "--mem=100")
+    waiting = client.job(held)
+    assert waiting is not None
+    client.update(waiting, memory=200 << 20, seconds=600)
+    client.job(held)
+    return jobs, held
+
+
+def states(stack: Stack, job_id: int) -> set[str]:
+    """The states of a job's records, of which some have line breaks."""
+    told = stack.run(["squeue", "--noheader", "--states=all", f"--jobs={job_id}", "--format=%T"], user="root")
+    return set(told.stdout.split())
+
+
+def over(stack: Stack, job_id: int) -> bool:
+    return states(stack, job_id) <= set(ENDED)
 
 
 class Accounting:
     """A private MariaDB and a slurmdbd beside a stack."""
 
-    def __init__(self) -> None:
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self._folder = Path(tempfile.mkdtemp(prefix="tw-dbd-"))
         self._folder.chmod(0o755)
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, stack: Stack) -> None:
+    def __enter__(self) -> None:
+        stack = self._stack
         data, socket, user = self._folder / "data", self._folder / "mysql.sock", "tierwise-slurm"
         data.mkdir()
         shutil.chown(self._folder, user)
         shutil.chown(data, user)
         subprocess.run(
             ["mariadb-install-db", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"],
-            user=user, check=True, stdout=subprocess.DEVNULL,
+            check=True, stdout=subprocess.DEVNULL, **accounts.identity(user),
         )  # fmt: skip
         self._spawn(
             ["mariadbd", f"--datadir={data}", f"--socket={socket}", "--skip-networking", "--skip-grant-tables"], user
@@ -142,7 +160,7 @@ class Accounting:
         stack.start("slurmctld")
         wait_until(lambda: set(stack.node_states().values()) == {"idle"}, "the nodes", 60)
 
-    def stop(self) -> None:
+    def __exit__(self, *error: object) -> None:
         for process in reversed(self._running):
             process.terminate()
             process.wait(30)
@@ -150,7 +168,7 @@ class Accounting:
 
     def _spawn(self, argv: list[str], user: str, env: dict[str, str] | None = None) -> None:
         log = (self._folder / f"{argv[0]}.out").open("wb")
-        self._running.append(subprocess.Popen(argv, user=user, env=env, stdout=log, stderr=log))
+        self._running.append(subprocess.Popen(argv, env=env, stdout=log, stderr=log, **accounts.identity(user)))
 
 
 if __name__ == "__main__":

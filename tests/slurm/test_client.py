@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ class Replay:
     def __init__(self, path: Path) -> None:
         told = json.loads(path.read_text())
         self.jobs: dict[str, int] = told["jobs"]
+        self.held: int = told["held"]
         self.release: str = told["release"]
         self._answers: dict[tuple[str, ...], dict[str, Any]] = {}
         for call in told["calls"]:
@@ -152,6 +155,12 @@ def test_accounting(client: Client, replay: Replay) -> None:
     assert ended[replay.jobs["well"]].time_limit == 3600
 
 
+def test_a_changed_job_that_waits(client: Client, replay: Replay) -> None:
+    held = client.job(replay.held)
+    assert held is not None
+    assert (held.state, held.memory, held.time_limit, held.started) == ("PENDING", 200 * MIB, 600, held.started)
+
+
 def test_what_an_update_writes() -> None:
     told: list[Sequence[str]] = []
 
@@ -167,6 +176,27 @@ def test_what_an_update_writes() -> None:
     ]
     client.update(job)
     assert len(told) == 1
+
+
+def test_scripts_by_pyslurm_where_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for pyslurm, which can't be installed here: it is for Slurm 25.11 alone."""
+
+    class Job:
+        def __init__(self, job_id: int) -> None:
+            self.job_id = job_id
+
+        def get_batch_script(self) -> str:
+            if self.job_id == 1:
+                raise RuntimeError("pyslurm.RPCError")
+            return f"#!/bin/sh\n# {self.job_id}\n"
+
+    def run(argv: Sequence[str]) -> str:
+        return "slurm 25.11.0" if argv[0] == "sinfo" else "by scontrol"
+
+    monkeypatch.setitem(sys.modules, "pyslurm", types.SimpleNamespace(Job=Job))
+    assert [of(run).script(job_id) for job_id in (1, 2)] == ["by scontrol", "#!/bin/sh\n# 2\n"]
+    monkeypatch.setitem(sys.modules, "pyslurm", None)
+    assert of(run).script(2) == "by scontrol"
 
 
 @pytest.mark.parametrize(
