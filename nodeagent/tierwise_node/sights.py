@@ -21,6 +21,7 @@ from tierwise_node.tiers import Topology
 from tierwise_policy.heat import RANGE, Ranges, Window
 from tierwise_policy.quotas import Bytes, Holding
 from tierwise_policy.recent import LANDED, Recent
+from tierwise_policy.smoothing import smoothed
 
 LOOKING = 0.02
 """The part of one CPU that looking for the pages of one job may take."""
@@ -30,8 +31,12 @@ OLD = 60.0
 
 @dataclass
 class _Sight:
-    """What was seen of one job, from which window, and when it may be looked at again (monotonic seconds)."""
+    """What was seen of one job, from which window, and when it may be looked at again (monotonic seconds).
 
+    `heat`: all of its ranges, smoothed over the windows; `ranges`: those of them that hold pages.
+    """
+
+    heat: Ranges
     ranges: Ranges
     located: Bytes
     window: int
@@ -82,7 +87,9 @@ class Sights:
 
     def _look(self, record: JobRecord, window: Window) -> _Sight:
         begun = time.monotonic()
-        ranges = self.recent.cut(self._free(window.ranges))
+        before = self._sights.get(record.key.job_id)
+        heat = smoothed(window.ranges, before.heat) if before else window.ranges
+        ranges = self.recent.cut(self._free(heat))
         located = np.zeros((len(ranges), len(self._topology.order)), np.int64)
         for pid in np.unique(ranges["pid"]):
             rows = np.flatnonzero(ranges["pid"] == pid)
@@ -92,7 +99,7 @@ class Sights:
                     located[rows, tier] = nodes[:, list(self._topology.nodes([name]))].sum(axis=1)
         there = located.sum(axis=1) > 0
         spent = time.monotonic() - begun
-        return _Sight(ranges[there], located[there], window.time, time.monotonic() + spent / LOOKING)
+        return _Sight(heat, ranges[there], located[there], window.time, time.monotonic() + spent / LOOKING)
 
     def _free(self, ranges: Ranges) -> Ranges:
         """Without what programs were granted: it stays where it is, however hot."""

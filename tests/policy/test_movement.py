@@ -11,6 +11,7 @@ from tierwise_policy.heat import RANGE
 from tierwise_policy.movement import PAGE, Move, decide
 from tierwise_policy.quotas import Holding, Level, pinned_bytes
 from tierwise_policy.recent import LANDED, SETTLED, Recent
+from tierwise_policy.smoothing import smoothed
 
 NAMES, LATENCIES = ("dram", "pmem", "cxl"), (80, 140, 300)
 BANDWIDTHS = (200 * GIB, 100 * GIB, 30 * GIB)
@@ -284,3 +285,15 @@ def test_what_has_just_arrived_stays(seconds):
     assert {move.start // AREA for move in machine.moved if move.target != 0} == set()
     machine.beat(seconds=SETTLED)
     assert machine.hot_on(1, 0) == 4 * AREA
+
+
+def heated(*pieces: tuple[int, int, int, float]) -> np.ndarray:
+    return np.array([(pid, start, end, heat, 1) for pid, start, end, heat in pieces], RANGE)
+
+
+def test_heat_is_smoothed_over_windows_whatever_their_ranges() -> None:
+    before = heated((1, 0, 100, 1.0), (1, 200, 300, 0.0), (2, 0, 100, 0.4))
+    now = heated((1, 0, 50, 0.0), (1, 50, 150, 1.0), (1, 200, 300, 1.0), (2, 50, 100, 0.4), (3, 0, 10, 0.7))
+    assert smoothed(now, before)["heat"] == pytest.approx([0.5, 1.0, 0.5, 0.4, 0.7])
+    assert (smoothed(now, before[:0])["heat"] == now["heat"]).all()
+    assert (smoothed(now, before)["start"] == now["start"]).all()
