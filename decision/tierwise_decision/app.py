@@ -33,6 +33,7 @@ from tierwise_decision.core import Core
 from tierwise_decision.guards import Asked, agents_only, core_of, known_only, uid_of
 from tierwise_decision.jobs import State
 from tierwise_decision.node_routes import ROUTES
+from tierwise_decision.readers import Readers, read_turn
 from tierwise_decision.spool import SpoolError
 
 _CHALLENGE = {"WWW-Authenticate": "MUNGE"}
@@ -132,8 +133,8 @@ async def job(request: Asked, job_id: Annotated[int, Parameter(ge=0, le=LARGEST)
 def create_app(core: Core) -> Litestar:
     """The application for all our HTTP sockets."""
     return Litestar(
-        [healthz, metrics, plan, sample, report, dry_run, nodes, jobs, job, *ROUTES],
-        state=AppState({"core": core}),
+        [healthz, metrics, plan, sample, report, dry_run, nodes, jobs, job, read_turn, *ROUTES],
+        state=AppState({"core": core, "readers": Readers(core.settings.config.service.stage_readers)}),
         openapi_config=OpenAPIConfig(
             title="Tierwise decision service",
             version=tierwise.__version__,

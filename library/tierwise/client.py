@@ -19,6 +19,8 @@ from tierwise.messages import (
     NodeView,
     PlanAnswer,
     PlanQuery,
+    ReadTurn,
+    ReadTurnAnswer,
 )
 from tierwise.munge import Munge, digest
 from tierwise.telemetry import (
@@ -121,6 +123,10 @@ class DecisionClient:
         content = zlib.compress(msgspec.json.encode(batch), 1)
         headers = {"Content-Type": "application/json", "Content-Encoding": "deflate"}
         return self._ask("POST", "/v1/telemetry", TelemetryAnswer, content=content, headers=headers)
+
+    def read_turn(self, turn: ReadTurn) -> bool:
+        """Whether this node may read a source for staging now."""
+        return self._ask("POST", "/v1/stage/turns", ReadTurnAnswer, body=turn).granted
 
     def loads(self) -> dict[str, NodeLoad]:
         """Every node's newest measurement and hardware."""

@@ -50,6 +50,8 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizing: dict[str, SizingPolicy] = {}
     """Partition (`*`: all others) to how far estimates go for jobs that say --tier=auto: only said (`advise`, where
     nothing is set), filled in where the user gave nothing, or enforced instead of what the user gave."""
+    stage_readers: Annotated[int, Meta(ge=0, le=100_000)] = 16
+    """How many nodes read one source for staging at the same time; 0: as many as want to."""
     unclaimed_hours: Seconds = 24.0
     """After this many hours a token that no agent claimed is forgotten."""
     measurement_days: Days = 2.0

@@ -280,6 +280,23 @@ class Health(msgspec.Struct, frozen=True):
     problems: ShortTuple = ()
 
 
+class ReadTurn(msgspec.Struct, frozen=True):
+    """Agent to service, before it stages a source and while it does: may this node read it? (`POST /v1/stage/turns`)
+
+    `source` is a digest of path, size and time of change: the same on every node. `done`: it has read.
+    """
+
+    node: NodeName
+    source: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    done: bool = False
+
+
+class ReadTurnAnswer(msgspec.Struct, frozen=True):
+    """`granted` is false where enough nodes read that source already: ask again."""
+
+    granted: bool
+
+
 class StagedCopy(msgspec.Struct, frozen=True):
     """One row of `tierctl stage list`: a copy on a tier, or one that is being made (`copied` < `size`).
 

@@ -84,7 +84,7 @@ class Agent:
         hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
         doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config, hotness)
         folder = agent.stage.path
-        staging = Staging(self._node, Path(self._path(folder)), agent.stage, jobs, cgroups) if folder else None
+        staging = Staging(self._node, Path(self._path(folder)), agent.stage, jobs, cgroups, service) if folder else None
         watch.windows = hotness.windows
         self._answers = Answers(
             jobs, cgroups, topology, doctor.look, staging.answers if staging else None, hotness.heatmap

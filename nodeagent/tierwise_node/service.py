@@ -10,7 +10,7 @@ from typing import TypeVar
 from tierwise.client import DecisionClient
 from tierwise.config import Config
 from tierwise.errors import UnavailableError
-from tierwise.messages import JobReport, NodeSample, PlanAnswer, PlanQuery
+from tierwise.messages import JobReport, NodeSample, PlanAnswer, PlanQuery, ReadTurn
 from tierwise.munge import Munge
 from tierwise.telemetry import TelemetryAnswer, TelemetryBatch
 
@@ -47,6 +47,10 @@ class Service:
     async def telemetry(self, batch: TelemetryBatch) -> TelemetryAnswer:
         """Hand in measurements; safe to repeat."""
         return await self._reports.call(lambda client: client.telemetry(batch))
+
+    async def read_turn(self, turn: ReadTurn) -> bool:
+        """Whether this node may read a source for staging now."""
+        return await self._reports.call(lambda client: client.read_turn(turn))
 
     def close(self) -> None:
         """Drop the connections; a call on its way is not waited for."""

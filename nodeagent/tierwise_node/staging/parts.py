@@ -8,18 +8,22 @@ from tierwise_node.cgroups import Cgroups
 from tierwise_node.jobs import NO_EPILOG, Jobs
 from tierwise_node.rights import Rights
 from tierwise_node.scratch import Scratch
+from tierwise_node.service import Service
 from tierwise_node.staging.answers import StageAnswers
 from tierwise_node.staging.presence import Presence
 from tierwise_node.staging.stage import Stage
+from tierwise_node.staging.turns import Turns
 from tierwise_node.staging.wishes import Wishes
 
 
 class Staging:
     """`folder` is where the mounts go. `answers` serve the socket; `run` lets go of what has no holder any more."""
 
-    def __init__(self, node: str, folder: Path, config: StageConfig, jobs: Jobs, cgroups: Cgroups) -> None:
+    def __init__(
+        self, node: str, folder: Path, config: StageConfig, jobs: Jobs, cgroups: Cgroups, service: Service
+    ) -> None:
         self._presence = Presence(lambda job_id: job_id in jobs.records, NO_EPILOG)
-        self._stage = Stage(folder, config, jobs.tiers, self._presence.lives)
+        self._stage = Stage(folder, config, jobs.tiers, self._presence.lives, Turns(node, service.read_turn))
         self._wishes = Wishes(self._stage, Scratch(folder / "scratch", jobs.tiers))
         rights = Rights(jobs, cgroups)
         self.answers = StageAnswers(

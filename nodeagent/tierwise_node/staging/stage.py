@@ -22,6 +22,7 @@ from tierwise_node.staging.maker import make
 from tierwise_node.staging.mounts import mounted
 from tierwise_node.staging.room import Shelf, place
 from tierwise_node.staging.source import STRANGER, Source, StageError, User, checked_path, host_root, look, user
+from tierwise_node.staging.turns import Turns
 
 log = logging.getLogger(__name__)
 AT_ONCE = 2
@@ -48,14 +49,20 @@ class Stage:
     """Staging on one node. `tiers` says how the tiers are now, `job_lives` whether a job is still here."""
 
     def __init__(
-        self, folder: Path, config: StageConfig, tiers: Callable[[], tuple[Tier, ...]], job_lives: Callable[[int], bool]
+        self,
+        folder: Path,
+        config: StageConfig,
+        tiers: Callable[[], tuple[Tier, ...]],
+        job_lives: Callable[[int], bool],
+        turns: Turns,
     ) -> None:
         self.folder, self._config, self._tiers, self._job_lives = folder, config, tiers, job_lives
+        self._turns = turns
         self._root = host_root()
         self._shelves: dict[TierName, Copies] = {}
         self.copies: dict[tuple[TierName, str], Copy] = {}
         self.making: dict[tuple[object, ...], Making] = {}
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._at_once = asyncio.Semaphore(AT_ONCE)
         self._missing: set[str] = set()
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -224,7 +231,7 @@ class Stage:
         try:
             for copy in victims:
                 await asyncio.to_thread(shelf.remove, copy)
-            async with self._turn:
+            async with self._at_once, self._turns.reading(making.source):
                 folder = shelf.begin(who.uid)
 
                 def told(size: int) -> None:
