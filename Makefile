@@ -38,6 +38,7 @@ typecheck: venv  ## mypy --strict over every room
 
 ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sanitizers
 	$(MAKE) -C csrc/pages test
+	$(MAKE) -C csrc/libtierwise test
 	$(MAKE) -C csrc/spank test
 	$(MAKE) -C csrc/tierclock test
 

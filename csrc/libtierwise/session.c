@@ -195,7 +195,7 @@ static bool ask_for_range(const void *start, size_t size, unsigned hint)
 static bool begin(void)
 {
 	struct lines_request request = {.length = 0};
-	char path[256], text[MAX_ANSWER];
+	char path[512], text[MAX_ANSWER];
 
 	if (now_ms() < quiet_until)
 		return false;
