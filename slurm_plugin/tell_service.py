@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # -I leaves it out
+sys.path.insert(0, os.path.dirname(__file__))  # pathlib would double our start
 
 from tell_agent import ask, encode
 

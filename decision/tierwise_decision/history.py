@@ -130,6 +130,8 @@ class History:
         self._ended: OrderedDict[tuple[int, int], EndedJob] = OrderedDict()
         self._arrived = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.kind_of: Callable[[str], Signature | None] = lambda token: None
+        """The signature of the submission that has a token, where that is known. Set by who keeps them."""
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` with each run once, when it is known as well as it ever will be."""
@@ -207,7 +209,7 @@ class History:
         if (job.job_id, job.started) in self._ended:
             self.amend(job.job_id, job.started, **_changes(mend))
             return
-        self._write(self._keep(self._join(job, "", [], mend)))
+        self._write(self._keep(self._join(job, self.kind_of(token_of(job.comment)), [], mend)))
         task = asyncio.get_running_loop().create_task(self._settle(job, mend))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -229,10 +231,10 @@ class History:
         return [found[started] for started in sorted(found) if uid in (None, found[started].uid)]
 
     async def _settle(self, job: SlurmJob, mend: Mended | None) -> None:
-        script = await self._script(job)
+        kind = self.kind_of(token_of(job.comment)) or self._signature(job, await self._script(job))
         reports = await self.reports(job, REPORT_WAIT)
         before = self._ended[job.job_id, job.started]  # amended meanwhile, perhaps
-        now = self._join(await self._final(job, before), script, reports, mend)
+        now = self._join(await self._final(job, before), kind, reports, mend)
         now = msgspec.structs.replace(now, **{name: getattr(before, name) for name in Mended.__struct_fields__})
         self._write(self._keep(now))
         for listener in self._listeners:
@@ -261,22 +263,28 @@ class History:
             return ""
         return text.encode()[:MAX_SCRIPT].decode(errors="ignore")
 
-    def _join(self, job: SlurmJob, script: str, reports: Sequence[JobReport], mend: Mended | None) -> EndedJob:
+    @staticmethod
+    def _signature(job: SlurmJob, script: str) -> Signature:
+        return signature(
+            job.uid,
+            script=script,
+            job_name=job.name,
+            command=job.command,
+            partition=job.partition,
+            array=bool(job.array_id),
+            image=job.image,
+        )
+
+    def _join(
+        self, job: SlurmJob, kind: Signature | None, reports: Sequence[JobReport], mend: Mended | None
+    ) -> EndedJob:
         how = verdict(job, reports)
         return EndedJob(
             job_id=job.job_id,
             started=job.started,
             restart=job.restarts,
             uid=job.uid,
-            signature=signature(
-                job.uid,
-                script=script,
-                job_name=job.name,
-                command=job.command,
-                partition=job.partition,
-                array=bool(job.array_id),
-                image=job.image,
-            ),
+            signature=kind or self._signature(job, ""),
             token=next((report.key.token for report in reports), token_of(job.comment)),
             array=bool(job.array_id),
             state=job.state,

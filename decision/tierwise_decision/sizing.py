@@ -15,8 +15,7 @@ from tierwise_decision.database.store import Store
 from tierwise_decision.history import SECOND, EndedJob, from_row, token_of
 from tierwise_decision.settings import Settings
 from tierwise_policy.signature import Signature, signature
-from tierwise_policy.sizing import Asked, Estimate, Estimator, Limits, Run, limits_for
-from tierwise_policy.sizing.limits import Policy, with_kernel
+from tierwise_policy.sizing import Asked, Estimate, Estimator, Limits, Policy, Run, limits_for, with_kernel
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -83,6 +82,10 @@ class Sizing:
     def submitted(self, token: str, job: Kind) -> None:
         """Remember what kind of job has a token: its end may not tell (its script is gone, or it never ran one)."""
         _remember(self._submitted, token, self._signature(job))
+
+    def kind_of(self, token: str) -> Signature | None:
+        """What kind of job a token was given to, where that is remembered."""
+        return self._submitted.get(token)
 
     def likely(self, job: SlurmJob) -> tuple[int, int]:
         """Bytes per node and seconds that a job which failed would need by its kind's history; 0 where not known."""

@@ -96,8 +96,7 @@ def _tierwise(options: StackOptions, layout: Layout) -> list[str]:
         f"Prolog={layout.etc}/prolog",
         f"Epilog={layout.etc}/epilog",
         f"EpilogSlurmctld={layout.etc}/epilog_slurmctld",
-        "JobCompType=jobcomp/script",
-        f"JobCompLoc={layout.etc}/jobcomp",
+        *(["JobCompType=jobcomp/script", f"JobCompLoc={layout.etc}/jobcomp"] if options.jobcomp else []),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from asking import plan_of, reports
+from asking import job_view, plan_of, reports
 
 from tierwise_lab.commands import ALICE
 from tierwise_lab.daemons import wait_until
@@ -142,8 +142,9 @@ def test_a_steps_own_directive_fits_the_plan_or_is_said_not_to(stack: Stack, fol
 
 @pytest.fixture(scope="module")
 def without_alloc() -> Iterator[Stack]:
-    """A site without PrologFlags=Alloc: the prolog runs with the first task, not at the allocation."""
-    with Stack(StackOptions(nodes=1, prolog_flags="", hook_budget_ms=5000)) as running:
+    """A site without PrologFlags=Alloc: the prolog runs with the first task, not at the allocation. And jobcomp/script
+    tells of ended jobs there."""
+    with Stack(StackOptions(nodes=1, prolog_flags="", jobcomp=True, hook_budget_ms=5000)) as running:
         yield running
 
 
@@ -172,3 +173,11 @@ def test_without_prolog_flags_alloc(without_alloc: Stack, command: str) -> None:
     (report,) = reports(stack, job)
     assert report.plan is not None
     assert stack.drained() == {}
+
+
+@pytest.mark.parametrize(("script", "state"), [("true", "COMPLETED"), ("exit 3", "FAILED")])
+def test_jobcomp_tells_of_the_end(without_alloc: Stack, script: str, state: str) -> None:
+    job = without_alloc.sbatch(f"#!/bin/sh\n{script}\n", "--mem=100M")
+    assert without_alloc.wait(job)["JobState"] == state
+    (told,) = wait_until(lambda: (view := job_view(without_alloc, job)) and view.attempts, "the service to know", 30)
+    assert (told.state, told.memory, told.nodes) == (state, 100 * MIB, without_alloc.nodes[0].name)
