@@ -35,9 +35,10 @@ WINDOWS = 20
 SIZE, HOT = 400, 80
 SPARE = 400
 """MiB of DRAM that the hog leaves: the hot set, the margins of both kernels' and our own, and some for the system."""
-WARM, PATIENCE, AFTER = 90.0, 120.0, 30.0
+WARM, PATIENCE, AFTER = 60.0, 60.0, 30.0
 """Seconds to settle, to follow the jump, and to look for pages that go to and fro."""
 DAMON = Path("/sys/kernel/mm/damon/admin/kdamonds")
+SETS = ("contiguous", "hashed", "zipf")
 SIDES = ("ours", "kernel", "damon")
 HOLD = """
 import mmap, sys, time
@@ -66,7 +67,7 @@ def main() -> None:
         Figure("recall", "the same: recall", near["recall"], at_least=0.9),
         Figure("windows", "windows until both are 0.9", near["windows"], at_most=20),
     ]
-    for name in ("hashed", "zipf"):
+    for name in SETS[1:]:
         figures += [
             Figure(f"{name}_precision", f"{name} set: precision", found[name]["precision"]),
             Figure(f"{name}_base_rate", f"{name} set: its share of the memory", found[name]["base_rate"]),
@@ -89,22 +90,25 @@ def main() -> None:
 # --- in the node ------------------------------------------------------------------------------------------------------
 
 
-def node() -> None:
-    """Print what was found as JSON; what happens meanwhile goes to stderr."""
-    found: dict[str, Any] = {name: tracked(name) for name in ("contiguous", "hashed", "zipf")}
-    for name in ("contiguous", "hashed", "zipf"):
-        say(f"{name}: {found[name]}")
+def node(parts: list[str]) -> None:
+    """Print what was found as JSON; what happens meanwhile goes to stderr. `parts`: of SETS and SIDES; none: all."""
     from tierwise_node import pages  # noqa: PLC0415
 
     limit = pages.probe(CXL, 400)[1] // 10
-    found["limit"], found["sides"], found["missing"] = limit, {}, {}
+    found: dict[str, Any] = {"limit": limit, "sides": {}, "missing": {}}
+    for name in [name for name in SETS if not parts or name in parts]:
+        found[name] = tracked(name, WINDOWS if name == "contiguous" else WINDOWS // 2)
+        say(f"{name}: {found[name]}")
     for side, start in (("ours", ours), ("kernel", kernel), ("damon", damon)):
+        if parts and side not in parts:
+            continue
         try:
             with hog(SPARE):
                 found["sides"][side] = followed(start, limit)
             say(f"{side}: {found['sides'][side]}")
         except NotOfferedError as why:
             found["missing"][side] = str(why)
+            say(f"{side}: {why}")
     print(json.dumps(found))
 
 
@@ -174,7 +178,7 @@ def running(manner: str, *options: str) -> Iterator[Load]:
         process.wait()
 
 
-def tracked(manner: str) -> dict[str, float]:
+def tracked(manner: str, most: int) -> dict[str, float]:
     """How well the agent's own tracker, at its own settings, finds the hot set of one process."""
     import numpy as np  # noqa: PLC0415
 
@@ -188,7 +192,7 @@ def tracked(manner: str) -> dict[str, float]:
         tracker = Damon(Path(folder) / "kdamonds.json", "bench")
         tracker.follow({1: [load.process.pid]}, 1)
         before, truth = no_ranges(), load.hot()
-        while windows < WINDOWS:
+        while windows < most:
             time.sleep(PACE.aggregation / 4)
             for seen in tracker.read().values():
                 windows += 1
@@ -203,11 +207,11 @@ def tracked(manner: str) -> dict[str, float]:
                 if not reached and min(precision, recall) >= 0.9:
                     reached = windows
         tracker.stop()
-    late = verdicts[WINDOWS // 2 :]
+    late = verdicts[most // 2 :]
     return {
         "precision": precision,
         "recall": recall,
-        "windows": reached or WINDOWS + 1,
+        "windows": reached or most + 1,
         "base_rate": float(truth.mean()),
         "trusted": sum(late) / len(late),
     }
@@ -292,7 +296,7 @@ def hog(spare: int) -> Iterator[None]:
 @contextmanager
 def ours(limit: int) -> Iterator[Load]:
     """An agent, and the load as its job."""
-    sys.path.append("/opt/tierwise/tests/nodeagent")
+    sys.path.append(str(Path(__file__).parents[1] / "tests/nodeagent"))
     from handmade import NOBODY, AgentProcess, JobCgroups  # type: ignore[import-not-found]  # noqa: PLC0415
 
     with settings(balancing=0, demotion=False), tempfile.TemporaryDirectory() as folder:
@@ -406,4 +410,4 @@ Side = Callable[[int], contextlib.AbstractContextManager[Load]]
 
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    main() if len(sys.argv) == 1 else node()
+    main() if len(sys.argv) == 1 else node(sys.argv[2:])

@@ -28,22 +28,27 @@ static int is_shared_memory(const char *name)
     return 0;
 }
 
-/* A private mapping of a file may hold anonymous pages, where it was written to: the page table tells (bit 61). */
+/* `55d0c0000000-55d0c0001000 r--p 00000000 fe:00 1234      /usr/bin/thing`: the name comes after five words. A private
+ * mapping of a file may hold anonymous pages, where it was written to: the page table tells (bit 61). */
 static int parse_line(const char *line, struct pages_range *range)
 {
-    unsigned long long start, end;
-    char mode[5];
-    int name = 0;
-    if (sscanf(line, "%llx-%llx %4s %*s %*s %*s %n", &start, &end, mode, &name) != 3 || name == 0)
+    char *at;
+    range->start = strtoull(line, &at, 16);
+    if (at == line || *at != '-')
         return 0;
-    if (begins(line + name, "[v") || begins(line + name, "/anon_hugepage"))
+    range->end = strtoull(at + 1, &at, 16);
+    if (*at != ' ' || strlen(at) < 6)
+        return 0;
+    range->shared = at[4] == 's';
+    const char *name = at;
+    for (int word = 0; word < 4; word++) {
+        name += strspn(name, " ");
+        name += strcspn(name, " ");
+    }
+    name += strspn(name, " ");
+    if (begins(name, "[v") || begins(name, "/anon_hugepage"))
         return 0; /* [vdso], [vvar]: the kernel's; huge pages of hugetlb: reserved, not the job's to spread */
-    if (begins(line + name, "/memfd:tierwise/"))
-        return 0; /* a named region: it lies where its users were granted it */
-    range->start = start;
-    range->end = end;
-    range->shared = mode[3] == 's';
-    return !range->shared || is_shared_memory(line + name);
+    return !range->shared || is_shared_memory(name);
 }
 
 size_t pages_parse_maps(const char *text, struct pages_range *ranges, size_t room)
@@ -104,10 +109,12 @@ struct pages_range *movable_ranges(int pid, size_t *n)
     char *text = read_maps(pid);
     if (!text)
         return NULL;
-    *n = pages_parse_maps(text, NULL, 0);
-    struct pages_range *ranges = calloc(*n + 1, sizeof *ranges);
+    size_t lines = 1;
+    for (const char *at = text; (at = strchr(at, '\n')); at++)
+        lines++;
+    struct pages_range *ranges = calloc(lines, sizeof *ranges);
     if (ranges)
-        pages_parse_maps(text, ranges, *n);
+        *n = pages_parse_maps(text, ranges, lines);
     free(text);
     return ranges;
 }

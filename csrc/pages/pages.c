@@ -1,4 +1,4 @@
-/* Counting and moving. A move is asked for in large batches and believed only after its pages were looked for again:
+/* Counting and moving. A move is asked for in large batches and believed only after pages were looked for again:
  * the kernel stops a batch at the first migration that fails, returns a count and leaves the rest of the status
  * unwritten; for pinned pages it wrote none at all (seen in 6.12). */
 #define _GNU_SOURCE
@@ -26,7 +26,7 @@ struct move {
     int n_targets, target; /* the target node in use; n_targets: all are full */
     struct pages_moves *moves;
     size_t n; /* the batch: units to move */
-    void *address[PAGES_BATCH];
+    void *address[PAGES_BATCH], *asked[PAGES_BATCH];
     uint16_t pages[PAGES_BATCH];
     uint8_t shared[PAGES_BATCH];
     int now[PAGES_BATCH], node[PAGES_BATCH], status[PAGES_BATCH];
@@ -198,11 +198,29 @@ static void tell_parts(struct move *move, uint64_t targets, size_t unit)
         tell(move, targets, located ? -ENOENT : now[i], move->status[unit], 1);
 }
 
-static void verify(struct move *move, int ended)
+/* Looks again for the units that the kernel didn't say have landed, and for a sample of those it did; for all of them
+ * if one of the sample is elsewhere. What isn't looked for is where the kernel said. */
+static int look_again(struct move *move, uint64_t targets)
 {
-    uint64_t targets = 0;
-    for (int i = 0; i < move->n_targets; i++)
-        targets |= 1ULL << move->targets[i];
+    size_t n = 0, unit[PAGES_BATCH];
+    int lied = 0;
+    for (size_t i = 0; i < move->n; i++) {
+        move->now[i] = move->status[i];
+        if (move->status[i] < 0 || sampled(move->address[i])) {
+            move->asked[n] = move->address[i];
+            unit[n++] = i;
+        }
+    }
+    int status = locate_pages(move->pid, n, move->asked, move->node);
+    for (size_t i = 0; i < n && !status; i++) {
+        move->now[unit[i]] = move->node[i];
+        lied |= move->status[unit[i]] >= 0 && !in_set(targets, move->node[i]);
+    }
+    return lied && !status ? locate_pages(move->pid, move->n, move->address, move->now) : status;
+}
+
+static void verify(struct move *move, uint64_t targets, int ended)
+{
     for (size_t i = 0; i < move->n; i++) {
         int now = ended ? -ENOENT : move->now[i];
         if (move->pages[i] > 1 && !(move->status[i] >= 0 && in_set(targets, now)))
@@ -215,6 +233,9 @@ static void verify(struct move *move, int ended)
 static int move_batch(struct batch *batch, void *context)
 {
     struct move *move = context;
+    uint64_t targets = 0;
+    for (int i = 0; i < move->n_targets; i++)
+        targets |= 1ULL << move->targets[i];
     for (size_t i = 0; i < batch->n; i++)
         move->moves->examined += batch->pages[i];
     choose(move, batch);
@@ -224,8 +245,8 @@ static int move_batch(struct batch *batch, void *context)
         int status = ask(move, 0, move->n, MPOL_MF_MOVE);
         if (!status && move->family)
             status = ask_for_family(move);
-        int located = locate_pages(move->pid, move->n, move->address, move->now);
-        verify(move, located != 0); /* the process ended: nothing is anywhere any more */
+        int located = look_again(move, targets);
+        verify(move, targets, located != 0); /* the process ended: nothing is anywhere any more */
         if (status || located)
             return status ? status : located;
     }
@@ -235,7 +256,7 @@ static int move_batch(struct batch *batch, void *context)
 static int move_places(int pid, const struct places *places, uint64_t sources, const int *targets, int n,
                        uint64_t limit, int family, uint64_t *cursor, struct pages_moves *moves)
 {
-    static __thread struct move move; /* 60 KB: too much for some threads' stacks */
+    static __thread struct move move; /* 70 KB: too much for some threads' stacks */
     memset(moves, 0, sizeof *moves);
     for (int i = 0; i < n; i++)
         if (targets[i] < 0 || targets[i] >= PAGES_MAX_NODES || in_set(sources, targets[i]))

@@ -13,7 +13,8 @@
 #define PAGES_BATCH 2048   /* pages per move_pages(2) call */
 
 /* A verified move, in base pages: asked = landed + refused + bounced. A page is refused when the kernel said so (why
- * is counted below it) and bounced when the kernel took it and it is not on a target node afterwards. */
+ * is counted below it) and bounced when the kernel took it and it is not on a target node afterwards: a sixteenth is
+ * looked for again, and all of a batch when one of these is elsewhere. */
 struct pages_moves {
     uint64_t asked, landed, refused, bounced;
     uint64_t shared;    /* EACCES: others map the page too, and are not of the family */

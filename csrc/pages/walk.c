@@ -19,6 +19,7 @@
 #define FLAG_HUGE (1ULL << 22) /* KPF_THP in /proc/kpageflags */
 #define UNASKED INT_MIN
 #define MOST_RUNS 512
+#define LEAST_SAMPLE 32 /* pages that speak for their batch, at least */
 
 /* linux/fs.h of 6.7, for older headers */
 struct scan_run {
@@ -41,6 +42,8 @@ struct walk {
     uint32_t place;
     uint64_t *cursor; /* the address that comes next when a batch asks to stop */
     struct batch batch;
+    void *sample[PAGES_BATCH];
+    int sample_node[PAGES_BATCH];
     batch_fn *fn;
     void *context;
     union { /* of one read */
@@ -56,12 +59,40 @@ int locate_pages(int pid, size_t n, void **address, int *node)
     return syscall(SYS_move_pages, pid, n, address, NULL, node, 0) < 0 ? -errno : 0;
 }
 
+int sampled(const void *address)
+{
+    return ((uint32_t)((uintptr_t)address >> 12) * 2654435761U >> 28) == 0; /* Fibonacci hashing: no period of 16 */
+}
+
+/* Fills in the nodes of a large batch from a sample, if that is all on one node; else nothing. */
+static int locate_by_sample(struct walk *walk, int *located)
+{
+    struct batch *batch = &walk->batch;
+    size_t n = 0;
+    *located = 0;
+    for (size_t i = 0; i < batch->n; i++)
+        if (sampled(batch->address[i]))
+            walk->sample[n++] = batch->address[i];
+    if (n < LEAST_SAMPLE)
+        return 0;
+    int status = locate_pages(walk->pid, n, walk->sample, walk->sample_node);
+    for (size_t i = 0; i < n && !status; i++)
+        if (walk->sample_node[i] < 0 || walk->sample_node[i] != walk->sample_node[0])
+            return 0;
+    for (size_t i = 0; i < batch->n && !status; i++)
+        batch->node[i] = walk->sample_node[0];
+    *located = !status;
+    return status;
+}
+
 static int flush(struct walk *walk)
 {
     struct batch *batch = &walk->batch;
-    int status = 0;
+    int status = 0, located;
     if (batch->n) {
-        status = locate_pages(walk->pid, batch->n, batch->address, batch->node);
+        status = locate_by_sample(walk, &located);
+        if (!status && !located)
+            status = locate_pages(walk->pid, batch->n, batch->address, batch->node);
         if (!status)
             status = walk->fn(batch, walk->context);
     }

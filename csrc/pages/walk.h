@@ -25,6 +25,10 @@ struct places {
 /* Called with each batch, whose nodes are filled in. Returns 0 to go on, 1 to stop, or a negative errno. */
 typedef int batch_fn(struct batch *batch, void *context);
 
+/* Whether a page is of the sixteenth that speaks for the others: where these all lie on one node, so do their
+ * neighbours, within a percent or two. Asking for every page would make moves a tenth slower. */
+int sampled(const void *address);
+
 /* Walks `places` of `pid` (NULL: all of it, from `*cursor` on), leaving in `*cursor` where it stopped (0: at the end).
  * Returns 0 or a negative errno. */
 int walk_pages(int pid, const struct places *places, uint64_t *cursor, batch_fn *fn, void *context);
