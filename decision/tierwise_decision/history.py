@@ -130,6 +130,8 @@ class History:
         self._ended: OrderedDict[tuple[int, int], EndedJob] = OrderedDict()
         self._arrived = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unsettled: set[tuple[int, int]] = set()
+        """Runs that still wait for their agents' reports, and are not written yet."""
         self.kind_of: Callable[[str], Signature | None] = lambda token: None
         """The signature of the submission that has a token, where that is known. Set by who keeps them."""
 
@@ -209,7 +211,10 @@ class History:
         if (job.job_id, job.started) in self._ended:
             self.amend(job.job_id, job.started, **_changes(mend))
             return
-        self._write(self._keep(self._join(job, self.kind_of(token_of(job.comment)), [], mend)))
+        one = self._keep(self._join(job, self.kind_of(token_of(job.comment)), [], mend))
+        self._unsettled.add((job.job_id, job.started))
+        if mend:  # how often it was requeued must be known whatever happens; the rest is written once it is whole
+            self._write(one)
         task = asyncio.get_running_loop().create_task(self._settle(job, mend))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -219,6 +224,12 @@ class History:
         known = self._ended.get((job_id, started))
         if known and changes:
             self._write(self._keep(msgspec.structs.replace(known, **changes)))
+
+    def flush(self) -> None:
+        """The service stops: write what still waits, as far as it is known."""
+        for key in self._unsettled:
+            if one := self._ended.get(key):
+                self._write(one)
 
     async def attempts(self, job_id: int, uid: int | None = None) -> list[EndedJob]:
         """All runs of a job, oldest first; of `uid` alone: job ids come again."""
@@ -236,6 +247,7 @@ class History:
         before = self._ended[job.job_id, job.started]  # amended meanwhile, perhaps
         now = self._join(await self._final(job, before), kind, reports, mend)
         now = msgspec.structs.replace(now, **{name: getattr(before, name) for name in Mended.__struct_fields__})
+        self._unsettled.discard((job.job_id, job.started))
         self._write(self._keep(now))
         for listener in self._listeners:
             try:

@@ -44,6 +44,7 @@ async def serve(settings: Settings) -> None:
             forgetting = group.create_task(core.forget())
             accounting = group.create_task(core.history.follow_accounting())
             watching = group.create_task(core.nodes.run())
+            learning = group.create_task(core.sizing.run())
             serving = [group.create_task(listener.run_until_stopped()) for listener in listeners]
             log.info("ready: hook on %s, HTTP on %s and %s", hook_listener.path, unix.path, config.listen or "no TCP")
             await stopped.wait()
@@ -55,6 +56,9 @@ async def serve(settings: Settings) -> None:
             forgetting.cancel()
             accounting.cancel()
             watching.cancel()
+            learning.cancel()
+            await core.nodes.stop()
+            core.history.flush()
             core.store.close()
             await writer
 
