@@ -30,6 +30,7 @@ from tierwise.units import LARGEST
 from tierwise_decision import planning
 from tierwise_decision.cluster import check_tiers
 from tierwise_decision.core import Core
+from tierwise_decision.estimate_routes import ROUTES as ESTIMATES
 from tierwise_decision.guards import Asked, agents_only, core_of, known_only, uid_of
 from tierwise_decision.jobs import State
 from tierwise_decision.node_routes import ROUTES
@@ -133,7 +134,7 @@ async def job(request: Asked, job_id: Annotated[int, Parameter(ge=0, le=LARGEST)
 def create_app(core: Core) -> Litestar:
     """The application for all our HTTP sockets."""
     return Litestar(
-        [healthz, metrics, plan, sample, report, dry_run, nodes, jobs, job, read_turn, *ROUTES],
+        [healthz, metrics, plan, sample, report, dry_run, nodes, jobs, job, read_turn, *ROUTES, *ESTIMATES],
         state=AppState({"core": core, "readers": Readers(core.settings.config.service.stage_readers)}),
         openapi_config=OpenAPIConfig(
             title="Tierwise decision service",

@@ -12,6 +12,8 @@ from tierwise.errors import CredentialError, ProtocolError, RefusedError, Unavai
 from tierwise.messages import (
     DryRunPlan,
     DryRunQuery,
+    EstimateAnswer,
+    EstimateQuery,
     Health,
     JobReport,
     JobView,
@@ -151,6 +153,10 @@ class DecisionClient:
     def dry_run(self, query: DryRunQuery) -> list[DryRunPlan]:
         """What a job would get on each node."""
         return self._ask("POST", "/v1/plans/dry-run", list[DryRunPlan], body=query)
+
+    def estimate(self, query: EstimateQuery) -> EstimateAnswer:
+        """What the caller's history says about a job."""
+        return self._ask("POST", "/v1/estimates", EstimateAnswer, body=query)
 
     def nodes(self) -> list[NodeView]:
         """Every node's last sample."""

@@ -90,6 +90,33 @@ class Movement(msgspec.Struct, frozen=True):
     pin: Literal["", "soft", "hard"] = ""
 
 
+class EstimateQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """`tierctl plan --script`: what does the asker's history say about such a job (`POST /v1/estimates`)?"""
+
+    script: Annotated[str, Meta(max_length=16 * 1024)]
+    job_name: Words = ""
+    partition: Words = ""
+    array: bool = False
+    image: Words = ""
+
+
+class EstimateAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job will need by the history of its kind; `runs` 0: there is none.
+
+    `memory` is a limit in bytes per node that it would live under, `peak` what is expected of it, `hot` the part that
+    will take most accesses (0: not known), `directive` how it would be placed. The bases say on what each rests.
+    """
+
+    runs: Count = 0
+    peak: Count = 0
+    memory: Count = 0
+    hot: Count = 0
+    seconds: float = 0.0
+    directive: Directive = ""
+    basis: Words = ""
+    time_basis: Words = ""
+
+
 class JobSample(msgspec.Struct, frozen=True):
     """What a running job holds on a node now: anonymous and shared-memory bytes per tier, of its cgroup."""
 

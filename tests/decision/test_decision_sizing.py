@@ -9,6 +9,7 @@ import pytest
 from decision_service import ALICE, BOB, Service, eventually, node_sample, plan_query
 from sqlalchemy import insert
 
+from tierwise.messages import EstimateQuery
 from tierwise.units import GIB, MIB
 from tierwise_decision.database.engine import open_engine
 from tierwise_decision.database.migrate import migrate
@@ -122,6 +123,16 @@ def test_a_job_is_placed_by_what_was_hot(learned: Service) -> None:
     plan = learned.client().plan(plan_query(901, answer["token"], memory=1200 * MIB))
     assert plan.plan
     assert [part.memory_class for part in plan.plan.parts] == ["LAT", "CAP"]
+
+
+def test_tierctl_may_ask_beforehand(learned: Service) -> None:
+    query = EstimateQuery(script=HOT, job_name="j", partition="main")
+    answer = learned.client(ALICE).estimate(query)
+    assert answer.runs == 3
+    assert GIB < answer.peak < answer.memory < 1.3 * GIB
+    assert answer.directive.startswith("lat:")
+    assert "3 runs of this script" in answer.basis
+    assert learned.client(BOB).estimate(query).runs == 0
 
 
 def test_another_users_history_is_not_ours(learned: Service) -> None:
