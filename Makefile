@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .PHONY: help demo test setup venv lint typecheck ctest pytest native-test lab-test guest-test virtual-test spank \
-  bench-submit bench-containers bench-sizing bench-tiering bench-hotness bench-pages soak deb rpm clean
+  bench-submit bench-containers bench-memory fuzz bench-sizing bench-tiering bench-hotness bench-pages soak deb rpm clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
@@ -34,7 +34,7 @@ lint: venv  ## ruff over everything
 
 typecheck: venv  ## mypy --strict over every room
 	$(BIN)/mypy library/tierwise policy/tierwise_policy decision/tierwise_decision \
-	  nodeagent/tierwise_node cli/tierwise_cli sim/tierwise_sim lab/tierwise_lab slurm_plugin/tell_agent.py bench/*.py bench/sizing bench/tiering bench/soak
+	  nodeagent/tierwise_node cli/tierwise_cli sim/tierwise_sim lab/tierwise_lab slurm_plugin/tierwise_slurm slurm_plugin/tell_agent.py slurm_plugin/tell_service.py bench/*.py bench/sizing bench/tiering bench/soak
 
 ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sanitizers
 	$(MAKE) -C csrc/pages test
@@ -88,6 +88,14 @@ bench-pages: setup venv  ## What moving and tracking cost, in build/bench/pages.
 
 bench-containers: setup venv  ## Starts of a container image, staged and plain, in build/bench/containers.json (8 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/containers.py
+
+bench-memory: setup venv spank  ## Where the user library's memory lands, and what small allocations cost, in build/bench/memory.json (3 minutes)
+	PYTHONPATH=lab $(BIN)/python bench/memory.py
+
+FUZZ_SECONDS ?= 600
+fuzz: setup venv  ## A fuzzer over the agent's socket protocol and the C that reads its answers (10 minutes)
+	$(BIN)/pip install -q --disable-pip-version-check 'atheris>=3.0,<4'
+	PYTHONPATH=tests/nodeagent $(BIN)/python fuzz/run.py $(FUZZ_SECONDS)
 
 soak: setup venv spank  ## Jobs start and die, the agent is killed each minute: what is left? 30 minutes here, 10 on a virtual node
 	PYTHONPATH=bench:lab $(BIN)/python -m soak --minutes 30
