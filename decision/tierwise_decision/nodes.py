@@ -1,22 +1,27 @@
 """What the service knows and decides about nodes: loads, stragglers, selection, and what Slurm is told of it."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tierwise.errors import UnavailableError
 from tierwise.hostlist import expand
 from tierwise.slurmnodes import SlurmNodes
 from tierwise.telemetry import RESOURCES, NodeEvent, Utilisation
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
+from tierwise_decision.exclusions import Exclusions
 from tierwise_decision.history import EndedJob
 from tierwise_decision.requests import Requests
 from tierwise_decision.retention import Retention
 from tierwise_decision.selection import Selection
 from tierwise_decision.settings import Settings
+from tierwise_decision.slurm_view import SlurmView
 from tierwise_decision.stragglers import Stragglers
 from tierwise_decision.telemetry import READ_EVERY, Loads
+from tierwise_decision.weights import Weights
 from tierwise_policy.thresholds import Exposure
 
 MIN_SECONDS = 5.0
@@ -33,15 +38,25 @@ class Nodes:
         self.loads = Loads(store, complain, lambda: settings.config.service.measurement_days * 86400.0)
         self.stragglers = Stragglers(store, self.loads)
         self.selection = Selection(self.loads, self.stragglers, store, requests)
+        view = SlurmView(slurm, complain)
+        self.exclusions = Exclusions(settings, view, self.selection, self.stragglers, store, requests)
+        self._weights = Weights(settings, view, self.selection, store)
         self._retention = Retention(settings, store)
+        self.loads.knows = view.knows
+        self.stragglers.changed = self._wake
         self.loads.heard = self.stragglers.judge
 
     async def run(self) -> None:
         """As long as the service runs."""
         await self._store.opened.wait()
         async with asyncio.TaskGroup() as group:
-            for part in (self.loads, self.stragglers, self._retention):
+            for part in (self.loads, self.stragglers, self.exclusions, self._weights, self._retention):
                 group.create_task(self._keep_running(part.run))
+
+    async def stop(self) -> None:
+        """Give back to the site what is the site's."""
+        with contextlib.suppress(UnavailableError):  # said already; the next start goes on from the database
+            await self._weights.restore()
 
     async def _keep_running(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A fault in one of them must end neither the others nor the service."""
@@ -51,6 +66,11 @@ class Nodes:
             except Exception as error:
                 self._complain("internal", f"what watches over nodes failed: {error!r}", trace=error)
             await asyncio.sleep(READ_EVERY)
+
+    def _wake(self) -> None:
+        """A mark has come or gone: Slurm is told at once."""
+        self.exclusions.wake.set()
+        self._weights.wake.set()
 
     async def events(self, since: int) -> list[NodeEvent]:
         """What happened to nodes since then, newest first. Raises UnavailableError."""

@@ -32,6 +32,9 @@ class Requested(msgspec.Struct, frozen=True, kw_only=True):
     notice: str
     claimed: int | None = None
     retry: int = 0
+    cpus: int = 0
+    net: int = 0
+    latency_ns: int = 0
 
 
 def new_token() -> str:

@@ -6,6 +6,7 @@ import time
 from sqlalchemy import Connection
 
 from tierwise.errors import UnavailableError
+from tierwise_decision.database import selection
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
 from tierwise_decision.settings import Settings
@@ -36,5 +37,7 @@ class Retention:
         config, now = self._settings.config.service, time.time_ns()
         dropped = tables.roll_up(connection, now - int(config.measurement_days * 86400) * SECOND)
         if not dropped:
-            tables.forget(connection, now - int(config.history_days * 86400) * SECOND)
+            before = now - int(config.history_days * 86400) * SECOND
+            tables.forget(connection, before)
+            selection.forget(connection, before)
         return dropped

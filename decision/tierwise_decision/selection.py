@@ -41,6 +41,13 @@ class Selection:
                 found.append(self._candidate(node, load.measurement, self._stragglers.mark(node)))
         return found
 
+    def fresh_candidates(self) -> list[Candidate]:
+        """Those that have reported lately."""
+        oldest = time.time_ns() - WITHIN
+        loads = {node: self._loads.load(node) for node in self._loads.nodes()}
+        fresh = {node for node, load in loads.items() if load and load.measurement.time >= oldest}
+        return [candidate for candidate in self.candidates() if candidate.name in fresh]
+
     async def explain(self, view: JobView, signature: str) -> Explanation:
         """Why each node was or wasn't chosen for a job: as the nodes were when it started, or are while it waits.
 
@@ -100,10 +107,10 @@ def wanted_of(request: Requested | None) -> Wanted:
         return Wanted()
     return Wanted(
         nodes=max(request.nodes, 1),
-        cpus=getattr(request, "cpus", 0),
+        cpus=request.cpus,
         memory=request.memory,
-        network=getattr(request, "net", 0),
-        latency_ns=getattr(request, "latency", 0),
+        network=request.net,
+        latency_ns=request.latency_ns,
     )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from statistics import median
 
 from tierwise.errors import RefusedError, UnavailableError
@@ -35,6 +36,8 @@ class Stragglers:
         self._seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RUNS))
         self._slowdowns: dict[str, deque[tuple[int, float]]] = defaultdict(lambda: deque(maxlen=RUNS))
         self._slow: dict[str, Evidence | None] = {}
+        self.changed: Callable[[], None] = lambda: None
+        """Called when a mark comes or goes."""
 
     def mark(self, node: str) -> Straggler | None:
         """A node's mark."""
@@ -138,3 +141,4 @@ class Stragglers:
         words = f"{mark.state}: {mark.evidence}" if mark else "no longer a straggler: its evidence has gone"
         rows.event(NodeEvent(node, time.time_ns(), "straggler", words[:512]))
         self._store.wake()
+        self.changed()

@@ -49,7 +49,7 @@ class Loads:
         self._names: list[str] = []
         self._read_up_to = 0
         self.heard: Callable[[str], None] = lambda node: None
-        self.knows: Callable[[str], bool] | None = None
+        self.knows: Callable[[str], bool | None] = lambda node: None
 
     def load(self, node: str) -> NodeLoad | None:
         """The newest that is known of a node."""
@@ -63,12 +63,16 @@ class Loads:
         """The newest measurements of a node, oldest first, without links, tiers and peers."""
         return tuple(self._history.get(node, ()))
 
+    def check_known(self, node: str) -> None:
+        """Raises RefusedError for a node that Slurm doesn't know."""
+        if self.knows(node) is False:
+            raise RefusedError(f"node {node} is not in slurm.conf")
+
     async def take(self, body: bytes, packed: bool, address: str) -> TelemetryAnswer:
         """Write a batch down. Raises ProtocolError, RefusedError (403: no such node), and UnavailableError when the
         database does not take it: send it again later."""
         batch = unpack(body, packed)
-        if self.knows is not None and not self.knows(batch.node):
-            raise RefusedError(f"node {batch.node} is not in slurm.conf")
+        self.check_known(batch.node)
         now = time.time_ns()
         good = self._good(batch, now)
         if good:

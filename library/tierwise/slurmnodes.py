@@ -20,17 +20,20 @@ class SlurmNode(msgspec.Struct, frozen=True):
 
     weight: int
     partitions: tuple[str, ...]
+    usable: bool = True
+    """Whether jobs can run there now or later: it is neither down nor drained."""
 
 
 class PendingJob(msgspec.Struct, frozen=True):
     """A job that waits. `target` is how Slurm's commands name it, `excluded` its list of excluded nodes as Slurm writes
-    it (`n[1-3]`), empty without one."""
+    it (`n[1-3]`), empty without one; `narrowed`: the user chose among the nodes by name, feature or reservation."""
 
     target: str
     comment: str
     excluded: str
     partition: str
     nodes: int
+    narrowed: bool = False
 
 
 class SlurmNodes(Protocol):

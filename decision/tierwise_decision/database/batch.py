@@ -9,6 +9,7 @@ from sqlalchemy.sql import Executable
 
 from tierwise.messages import JobReport, JobSample, NodeSample, PlanAnswer
 from tierwise_decision.database.models import EndedJob, Job, Node, NodePlan, Report, Request
+from tierwise_decision.database.selection import SelectionRows
 from tierwise_decision.database.statements import CLAIM, FORGET, NO_TIERS, TIER, upsert
 from tierwise_decision.database.telemetry import TelemetryRows
 
@@ -29,12 +30,17 @@ class Batch:
         self.reports: list[JobReport] = []
         self.ended_jobs: list[Row] = []
         self.telemetry = TelemetryRows()
+        self.selection = SelectionRows()
         self.forget_before = 0
         """Requests older than this time that nobody has claimed are deleted."""
 
     def __len__(self) -> int:
         return (
-            sum(len(rows) for rows in self._lists()) + len(self.nodes) + len(self.telemetry) + bool(self.forget_before)
+            sum(len(rows) for rows in self._lists())
+            + len(self.nodes)
+            + len(self.telemetry)
+            + len(self.selection)
+            + bool(self.forget_before)
         )
 
     def claim(self, token: str, time: int) -> None:
@@ -67,6 +73,7 @@ class Batch:
             del ours[:-MAX_ROWS]
         self.nodes |= newer.nodes
         self.telemetry = self.telemetry.before(newer.telemetry, MAX_ROWS)
+        self.selection = self.selection.before(newer.selection)
         self.forget_before = max(self.forget_before, newer.forget_before)
         return self
 
@@ -80,6 +87,10 @@ class Batch:
         for name, sample in self.nodes.items():
             single = Batch()
             single.nodes[name] = sample
+            yield single
+        if self.selection:
+            single = Batch()
+            single.selection = self.selection
             yield single
         for measured in self.telemetry.singly():
             single = Batch()
@@ -102,6 +113,7 @@ class Batch:
         _many(connection, NO_TIERS, [{"of_node": node.node} for node in nodes])
         _many(connection, TIER, [tier for node in nodes for tier in _tiers(node)])
         self.telemetry.write(connection)
+        self.selection.write(connection)
         if self.forget_before:
             connection.execute(FORGET, {"before": self.forget_before})
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool, Pool
 
 from tierwise.errors import ConfigError
 
@@ -31,12 +32,21 @@ def open_engine(address: str) -> Engine:
     raise ConfigError(f"service.database speaks of {backend}: sqlite and postgresql are supported")
 
 
-def _sqlite(url: URL) -> Engine:
+def for_reading(engine: Engine) -> Engine:
+    """The engine to read with beside a writer.
+
+    SQLite's connections of one process share what the first of them found: one that could only read, and lingers in a
+    pool, keeps the writer from writing for good. So readers have none that outlive their question.
+    """
+    return engine if engine.dialect.name == "postgresql" else _sqlite(engine.url, NullPool)
+
+
+def _sqlite(url: URL, pool: type[Pool] | None = None) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigError("service.database must name a file: sqlite:////var/lib/tierwise/tierwise.db")
     with contextlib.suppress(OSError):  # then opening it fails too, and says why
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _WAIT_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": _WAIT_SECONDS}, poolclass=pool)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:

@@ -9,6 +9,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from tierwise.errors import TierwiseError
+from tierwise_decision.database import selection, telemetry  # noqa: F401  their tables are Base's, too
 from tierwise_decision.database.models import Base
 
 _LOCK = 6830

@@ -3,7 +3,7 @@
 Ids come from Slurm and from our tokens, not from sequences, so that every write can be repeated safely.
 """
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, MetaData, String, Text
+from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _NAMES = {"pk": "pk_%(table_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
@@ -13,7 +13,7 @@ class Base(DeclarativeBase):
     """Whole numbers are 64 bits wide everywhere."""
 
     metadata = MetaData(naming_convention=_NAMES)
-    type_annotation_map = {int: BigInteger, str: Text, bool: Boolean}  # noqa: RUF012  SQLAlchemy reads it
+    type_annotation_map = {int: BigInteger, str: Text, bool: Boolean, float: Float}  # noqa: RUF012  SQLAlchemy reads it
 
 
 class Node(Base):
@@ -65,6 +65,10 @@ class Request(Base):
     gres: Mapped[str]
     notice: Mapped[str]
     claimed: Mapped[int | None]
+    cpus: Mapped[int]
+    net: Mapped[int]
+    latency_ns: Mapped[int]
+    """Per node: CPUs, bytes per second, and the longest round trip; 0: nothing said."""
     retry: Mapped[int]
     """How often the job may be requeued with a larger request (--tier-retry)."""
 

@@ -19,6 +19,7 @@ from tierwise.messages import JobReport, NodeSample
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import reads
 from tierwise_decision.database.batch import Batch
+from tierwise_decision.database.engine import for_reading
 from tierwise_decision.database.migrate import migrate
 from tierwise_decision.database.models import Request
 from tierwise_decision.spool import Spool
@@ -49,7 +50,7 @@ class Store:
     def __init__(
         self, engine: Engine, spool: Spool, complain: Complaints, restore: Callable[[KnownNodes], None]
     ) -> None:
-        self._engine = engine
+        self._engine, self._readers = engine, for_reading(engine)
         self._spool = spool
         self._complain = complain
         self._restore = restore
@@ -76,7 +77,7 @@ class Store:
             raise UnavailableError("the database could not be read a moment ago")
 
         def ask() -> T:
-            with self._engine.connect() as connection:
+            with self._readers.connect() as connection:
                 return question(connection)
 
         try:
@@ -91,7 +92,7 @@ class Store:
         """Do something in a transaction of its own that nobody waits for. Raises UnavailableError."""
 
         def do() -> T:
-            with self._engine.begin() as connection:
+            with self._readers.begin() as connection:
                 return work(connection)
 
         try:

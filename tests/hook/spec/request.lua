@@ -68,7 +68,7 @@ for _, pair in ipairs(request.fields(fixture[2], request.describe(fixture[2], fi
    fields[pair[1]] = pair[2]
 end
 fields.uid = nil
-local WITHOUT_MORE = { partition = "main", nodes = 1, tier = "lat:67108864,cap", mem = 300 * 1024 * 1024,
+local WITHOUT_MORE = { partition = "main", nodes = 1, cpus = 1, tier = "lat:67108864,cap", mem = 300 * 1024 * 1024,
    mem_from = "user", whole_node = 0, user_gres = 0, launch = "sbatch", job_name = "tier", account = "",
    time = 0, array = 0, dependency = 0, work_dir = "", image = "", args = "", net = "", latency = "", retry = 0,
    env = "", scratch = "", script = "#!/bin/sh" }

@@ -1,0 +1,116 @@
+"""What Slurm is told of nodes: weights in bands, exclusions of stragglers; and that it gets its own back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tierwise.client import DecisionClient
+from tierwise.errors import RefusedError
+from tierwise.telemetry import Hardware, Measurement, StragglerOrder, TelemetryBatch, Utilisation
+from tierwise_lab.commands import ALICE
+from tierwise_lab.daemons import wait_until
+from tierwise_lab.options import StackOptions
+from tierwise_lab.stack import Stack
+
+NODES = 12
+LATER = "--begin=now+1hour"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Stack]:
+    """Twelve nodes whose agents this test plays, with weights turned on."""
+    options = StackOptions(nodes=NODES, agents=False, hook_budget_ms=5000, settings={"service": {"weights": ["main"]}})
+    with Stack(options) as stack:
+        yield stack
+
+
+def tell(stack: Stack, node: str, cpu: float, past: float = 0.0) -> None:
+    """What the agent of a node would say: so busy for `past` seconds, not with Slurm's jobs."""
+    use = Utilisation(cpu=cpu)
+    now = time.time_ns()
+    ages = range(int(past), -1, -10)
+    measurements = tuple(Measurement(now - age * 10**9, 10.0, use, use) for age in ages)
+    with DecisionClient(str(stack.layout.decision_socket)) as client:
+        client.telemetry(TelemetryBatch(node, Hardware(2, "model", 4 << 30), measurements))
+
+
+def weights(stack: Stack) -> dict[str, int]:
+    said = stack.run(["sinfo", "-h", "-N", "-o", "%N %w"], user="root").stdout
+    return {node: int(weight) for node, weight in (line.split() for line in said.splitlines())}
+
+
+def excluded(stack: Stack, job: int) -> str:
+    return stack.job(job)["ExcNodeList"]
+
+
+def test_idle_nodes_come_first_and_the_site_gets_its_weights_back(cluster: Stack) -> None:
+    names = [node.name for node in cluster.nodes]
+    cluster.run(["scontrol", "update", f"NodeName={names[11]}", "Weight=3"], user="root")
+    for name in names:
+        tell(cluster, name, 0.7 if name == names[0] else 0.0)
+    expected = {name: 1000 for name in names} | {names[0]: 1001, names[11]: 3000}
+    wait_until(lambda: weights(cluster) == expected, f"weights {expected}", 40)
+
+    landed = cluster.sbatch("#!/bin/sh\ntrue\n", "--mem=50")
+    assert cluster.wait(landed)["NodeList"] == names[1], "the first node is busy"
+
+    cluster.run(["scontrol", "reconfigure"], user="root")  # Slurm forgets every weight
+    expected[names[11]] = 1000  # what the admin had set by hand, too
+    wait_until(lambda: weights(cluster) == expected, "weights to be published again", 40)
+
+    cluster.kill9("decision")
+    cluster.start("decision")
+    cluster.stop("decision")
+    assert set(weights(cluster).values()) == {1}, "the service has stopped"
+    cluster.start("decision")
+    wait_until(lambda: weights(cluster) == expected, "weights to be published again", 40)
+
+
+def test_jobs_are_kept_off_a_straggler_and_only_off_it(cluster: Stack) -> None:
+    first, second, third = (node.name for node in cluster.nodes[:3])
+    waiting = cluster.sbatch("#!/bin/sh\ntrue\n", "--tier=cap", "--mem=50", LATER)
+    own = cluster.sbatch("#!/bin/sh\ntrue\n", "--tier=cap", "--mem=50", LATER, f"--exclude={third}")
+    assert excluded(cluster, waiting) == "", "there is none yet"
+
+    wait_until(lambda: tell(cluster, second, 0.97, past=100) or marked(cluster) == [second], "a straggler", 20)
+    wait_until(lambda: excluded(cluster, waiting) == second, "the pending job to be kept off it", 40)
+    assert excluded(cluster, own) == third, "a user's own list is theirs"
+    for options in (["--tier=cap"], []):
+        job = cluster.sbatch("#!/bin/sh\ntrue\n", *options, "--mem=50", LATER)
+        assert excluded(cluster, job) == second
+    for options in ([f"--nodelist={first}"], ["--tier=off"], [f"--nodes={NODES}"]):
+        job = cluster.sbatch("#!/bin/sh\ntrue\n", *options, "--mem=50", LATER)
+        assert excluded(cluster, job) == "", options
+
+    tell(cluster, second, 0.0)
+    wait_until(lambda: excluded(cluster, waiting) == "", "the pending job to have any node again", 40)
+
+
+def test_an_admin_pardons_a_straggler(cluster: Stack) -> None:
+    third = cluster.nodes[2].name
+    tell(cluster, third, 0.97, past=100)
+    wait_until(lambda: marked(cluster) == [third], "a straggler", 20)
+    refused = cluster.run(["tierctl", "straggler", "pardon", third], user=ALICE)
+    assert refused.returncode == 4, refused.stderr
+    done = cluster.run(["tierctl", "straggler", "pardon", third, "--hours", "1"], user="root")
+    assert done.returncode == 0, done.stderr
+    job = cluster.sbatch("#!/bin/sh\ntrue\n", "--tier=cap", "--mem=50", LATER)
+    assert excluded(cluster, job) == ""
+
+
+def test_a_node_that_slurm_does_not_know_is_refused(cluster: Stack) -> None:
+    with pytest.raises(RefusedError, match=r"not in slurm\.conf"):
+        tell(cluster, "ghost", 0.0)
+    with (
+        pytest.raises(RefusedError, match="not known here"),
+        DecisionClient(str(cluster.layout.decision_socket)) as client,
+    ):
+        client.order_straggler(StragglerOrder("ghost", "pin"))
+
+
+def marked(stack: Stack) -> list[str]:
+    with DecisionClient(str(stack.layout.decision_socket)) as client:
+        return [mark.node for mark in client.stragglers() if mark.state == "named"]
