@@ -19,6 +19,7 @@ from tierwise_decision.nodes import Nodes
 from tierwise_decision.plans import Plans
 from tierwise_decision.requests import Requests
 from tierwise_decision.settings import Settings
+from tierwise_decision.sizing import Sizing
 from tierwise_decision.spool import Spool
 from tierwise_decision.submit import Submit
 
@@ -43,17 +44,23 @@ class Core:
         self.history = History(self.slurm, self.store, self.complain)
         self.nodes = Nodes(settings, self.store, self.complain, self.requests, open_nodes(config))
         self.history.listen(self.nodes.ended)
-        self.submit = Submit(settings, self.cluster, self.requests)
+        self.sizing = Sizing(settings, self.store, self.complain)
+        self.history.listen(self.sizing.learn)
+        self.submit = Submit(settings, self.cluster, self.requests, self.sizing)
         self.jobs.history = self.history
         self.failures = Failures(self.slurm, self.requests, self.history, self.submit.gres, self.complain)
+        self.failures.likely = self.sizing.likely
+        self.history.kind_of = self.sizing.kind_of
         self.plans.mended = self.failures.next_memory
+        self.submit.exclude, self.submit.excluded = self.nodes.exclusions.choose, self.nodes.exclusions.wrote
         self.problems: list[str] = []
         """What was wrong at the start and stays so."""
         self.metrics.watch(self._gauges)
 
     def sampled(self, sample: NodeSample) -> None:
-        """An agent says how its node is. Raises ProtocolError."""
+        """An agent says how its node is. Raises ProtocolError, and RefusedError: the node is not in slurm.conf."""
         check_tiers(sample.tiers)
+        self.nodes.loads.check_known(sample.node)
         before = self.cluster.sample(sample.node)
         known = {job.key for job in before.jobs} if before else set()
         if self.cluster.update(sample):

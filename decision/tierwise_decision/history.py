@@ -132,7 +132,7 @@ class History:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled: set[tuple[int, int]] = set()
         """Runs that still wait for their agents' reports, and are not written yet."""
-        self.kind_of: Callable[[str], Signature | None] = lambda token: None
+        self.kind_of: Callable[[str, int], Signature | None] = lambda token, uid: None
         """The signature of the submission that has a token, where that is known. Set by who keeps them."""
 
     def listen(self, listener: Listener) -> None:
@@ -211,7 +211,7 @@ class History:
         if (job.job_id, job.started) in self._ended:
             self.amend(job.job_id, job.started, **_changes(mend))
             return
-        one = self._keep(self._join(job, self.kind_of(token_of(job.comment)), [], mend))
+        one = self._keep(self._join(job, self.kind_of(token_of(job.comment), job.uid), [], mend))
         self._unsettled.add((job.job_id, job.started))
         if mend:  # how often it was requeued must be known whatever happens; the rest is written once it is whole
             self._write(one)
@@ -242,7 +242,7 @@ class History:
         return [found[started] for started in sorted(found) if uid in (None, found[started].uid)]
 
     async def _settle(self, job: SlurmJob, mend: Mended | None) -> None:
-        kind = self.kind_of(token_of(job.comment)) or self._signature(job, await self._script(job))
+        kind = self.kind_of(token_of(job.comment), job.uid) or self._signature(job, await self._script(job))
         reports = await self.reports(job, REPORT_WAIT)
         before = self._ended[job.job_id, job.started]  # amended meanwhile, perhaps
         now = self._join(await self._final(job, before), kind, reports, mend)

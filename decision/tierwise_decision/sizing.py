@@ -64,7 +64,7 @@ class Sizing:
         self._estimator = Estimator()
         self._prepared: OrderedDict[str, Estimate] = OrderedDict()
         self._signatures: OrderedDict[bytes, Signature] = OrderedDict()
-        self._submitted: OrderedDict[str, Signature] = OrderedDict()
+        self._submitted: OrderedDict[tuple[str, int], Signature] = OrderedDict()
         self._learned: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._newest = 0
 
@@ -81,15 +81,15 @@ class Sizing:
 
     def submitted(self, token: str, job: Kind) -> None:
         """Remember what kind of job has a token: its end may not tell (its script is gone, or it never ran one)."""
-        _remember(self._submitted, token, self._signature(job))
+        _remember(self._submitted, (token, job.uid), self._signature(job))
 
-    def kind_of(self, token: str) -> Signature | None:
-        """What kind of job a token was given to, where that is remembered."""
-        return self._submitted.get(token)
+    def kind_of(self, token: str, uid: int) -> Signature | None:
+        """What kind of job a token was given to, where that is remembered, and it was given to `uid`."""
+        return self._submitted.get((token, uid))
 
     def likely(self, job: SlurmJob) -> tuple[int, int]:
         """Bytes per node and seconds that a job which failed would need by its kind's history; 0 where not known."""
-        known = self._submitted.get(token_of(job.comment)) or signature(job.uid, job_name=job.name)
+        known = self.kind_of(token_of(job.comment), job.uid) or signature(job.uid, job_name=job.name)
         found = self._find(known)
         return (with_kernel(found.memory) if found.memory else 0, int(found.seconds)) if found else (0, 0)
 
@@ -101,7 +101,7 @@ class Sizing:
             return
         _remember(self._learned, key, None)
         self._newest = max(self._newest, job.ended)
-        kind = self._submitted.get(job.token, job.signature)
+        kind = self.kind_of(job.token, job.uid) or job.signature
         self._estimator.observe(kind, run)
         for one, level in kind.keys:
             if found := self._estimator.look_up(one, level):

@@ -1,7 +1,7 @@
 """The hook's question about one submission, and its answer (docs/protocol.md, submit). Never asks the database."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,15 +10,23 @@ from msgspec import Meta
 from tierwise.directive import CLASSES, Request, parse_directive
 from tierwise.errors import DirectiveError, ProtocolError, RequestTooLargeError
 from tierwise.messages import Count
+from tierwise.units import format_size
 from tierwise_decision.cluster import Cluster
-from tierwise_decision.planning import NO_HISTORY, SWITCHED_OFF, Outlook, outlook
+from tierwise_decision.planning import NO_HISTORY, NOTHING_STANDS_OUT, SWITCHED_OFF, Outlook, outlook
 from tierwise_decision.requests import Requested, Requests, new_token
 from tierwise_decision.settings import Settings
+from tierwise_decision.sizing import Sized, Sizing
+from tierwise_policy.selection import Wanted
+from tierwise_policy.sizing import Asked, Estimate, Limits
 
 Answer = dict[str, str | int]
 _KEPT = 256
 """Characters of a job's name, account and partition that are kept."""
 _MAX_NOTICE = 512
+
+
+Number = Annotated[str, Meta(pattern=r"^([0-9]{1,18})?$")]
+"""A whole number; empty: nothing said."""
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +45,17 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     launch: Literal["sbatch", "other"] = "sbatch"
     job_name: str = ""
     account: str = ""
+    time: Count = 0
+    """Seconds; 0: the user gave no limit."""
+    array: bool = False
+    image: str = ""
+    script: str = ""
     retry: Annotated[int, Meta(ge=0, le=9)] = 0
+    cpus: Annotated[int, Meta(ge=0, lt=1 << 32)] = 0
+    net: Number = ""
+    """Bytes per second that each node's network should carry."""
+    latency: Number = ""
+    """The longest round trip to other nodes, in nanoseconds."""
 
 
 def parse_submission(fields: Mapping[str, str]) -> Submission:
@@ -51,39 +69,61 @@ def parse_submission(fields: Mapping[str, str]) -> Submission:
 class Submit:
     """Answers submissions."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, requests: Requests) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, requests: Requests, sizing: Sizing) -> None:
         self._settings = settings
         self._cluster = cluster
         self._requests = requests
+        self._sizing = sizing
+        self.exclude: Callable[[str, Wanted], tuple[str, ...]] = lambda partition, wanted: ()
+        """Which nodes a job of a partition is to be kept off; `excluded` is told of the job's token."""
+        self.excluded: Callable[[str, tuple[str, ...]], None] = lambda token, names: None
 
     def answer(self, job: Submission) -> Answer:
         """What the hook is to write onto the job."""
         answer = self._planned(job)
-        return self._known_by_token(job, answer) if answer["status"] == "none" and job.retry else answer
+        names = () if job.tier == "off" else self.exclude(job.partition, wanted(job))
+        if answer["status"] == "none" and (job.retry or names):
+            answer = self._known_by_token(job, answer)
+        if names and answer["status"] == "ok":
+            self.excluded(str(answer["token"]), names)
+            answer = {**answer, "exclude": ",".join(names)}
+        return answer
 
     def _planned(self, job: Submission) -> Answer:
         """What the directive asks for. A directive that isn't in the grammar is no reason to refuse it:
         the terminal's check (SPANK) was by-passed or is another version's."""
-        if not job.tier:
-            return _none(job, NO_HISTORY)
         try:
-            request = parse_directive(job.tier)
+            request = parse_directive(job.tier) if job.tier else Request("auto")
         except DirectiveError as error:
             return _none(job, f"--tier is ignored: {error}")
-        if request.mode != "classes":
-            return _none(job, SWITCHED_OFF if request.mode == "off" else NO_HISTORY)
+        if request.mode == "off":
+            return _none(job, SWITCHED_OFF)
+        sized = self._sizing.size(job, _asked(job, request))
+        limits = sized.limits
+        if limits.memory:
+            job = msgspec.structs.replace(job, mem=limits.memory, whole_node=False)
+        if request.mode == "classes":
+            return self._placed(job, request, limits, limits.notices, explicit=job.mem_from == "user" and job.mem > 0)
+        if sized.estimate is None or sized.estimate.request is None:
+            return self._left_to_the_kernel(job, sized)
+        notices = (_by_prediction(sized.estimate), *limits.notices)
+        return self._placed(job, sized.estimate.request, limits, notices, explicit=False)
+
+    def _placed(
+        self, job: Submission, request: Request, limits: Limits, notices: tuple[str, ...], *, explicit: bool
+    ) -> Answer:
+        """A job whose classes are known: `explicit` sizes beyond its memory are refused."""
         try:
-            expected = self._outlook(job, request)
+            expected = self._outlook(job, request, explicit=explicit)
         except RequestTooLargeError as error:
             return {"status": "refused", "nonce": job.nonce, "reason": f"--tier={job.tier}: {error}"[:_MAX_NOTICE]}
         config = self._settings.config.service
         gres = expected.gres if config.gres and not job.user_gres and job.launch == "sbatch" else ""
-        notice = "; ".join(expected.notices)[:_MAX_NOTICE]
-        token = new_token()
-        self._requests.add(_requested(job, str(request), token, gres, notice))
-        answer: Answer = {"status": "ok", "nonce": job.nonce, "token": token}
+        notice = "; ".join((*notices, *expected.notices))[:_MAX_NOTICE]
+        answer = self._known(job, str(request), gres, notice)
         optional = {"gres": gres, "prefer": _preferred(request, config.prefer), "notice": notice}
-        return answer | {key: value for key, value in optional.items() if value}
+        answer |= {key: value for key, value in optional.items() if value}
+        return answer | _written(limits) | _advice(job, limits)
 
     def gres(self, request: Requested, memory: int) -> str:
         """The GRES that a request known already gets with other memory per node."""
@@ -94,21 +134,66 @@ class Submit:
         shapes = self._cluster.shapes()
         return outlook(asked, memory, explicit=False, whole_node=False, shapes=shapes, pin_share=share).gres
 
+    def _left_to_the_kernel(self, job: Submission, sized: Sized) -> Answer:
+        """A job whose classes nobody knows: its limits may be set all the same, and its user may be advised."""
+        limits = sized.limits
+        reason = NOTHING_STANDS_OUT if sized.estimate else NO_HISTORY
+        notice = "; ".join((*limits.notices, reason))[:_MAX_NOTICE]
+        answer = _none(job, notice) | _advice(job, limits)
+        written = _written(limits)
+        return answer | self._known(job, job.tier, "", notice) | written if written else answer
+
     def _known_by_token(self, job: Submission, answer: Answer) -> Answer:
         """A job that is left to the kernel but may be requeued has to be known again."""
-        token = new_token()
-        self._requests.add(_requested(job, job.tier, token, "", str(answer["notice"])))
-        return {**answer, "status": "ok", "token": token}
+        return answer | self._known(job, job.tier, "", str(answer["notice"]))
 
-    def _outlook(self, job: Submission, request: Request) -> Outlook:
+    def _known(self, job: Submission, directive: str, gres: str, notice: str) -> Answer:
+        """Remember a submission by a token of its own: its nodes, and its end, will name it."""
+        token = new_token()
+        self._requests.add(_requested(job, directive, token, gres, notice))
+        self._sizing.submitted(token, job)
+        return {"status": "ok", "nonce": job.nonce, "token": token}
+
+    def _outlook(self, job: Submission, request: Request, *, explicit: bool) -> Outlook:
         return outlook(
             request,
             job.mem,
-            explicit=job.mem_from == "user" and job.mem > 0,
+            explicit=explicit,
             whole_node=job.whole_node,
             shapes=self._cluster.shapes(),
             pin_share=self._settings.config.agent.pin_share,
         )
+
+
+def wanted(job: Submission) -> Wanted:
+    """What a submission asks of its nodes."""
+    return Wanted(
+        nodes=max(job.nodes, 1),
+        cpus=job.cpus,
+        memory=job.mem,
+        network=int(job.net or 0),
+        latency_ns=int(job.latency or 0),
+    )
+
+
+def _asked(job: Submission, request: Request) -> Asked:
+    """What a submission's user said of its limits; `auto` only where it was written."""
+    given = job.mem_from == "user"
+    return Asked(job.mem, given, job.time, job.time > 0, auto=bool(job.tier) and request.mode == "auto")
+
+
+def _written(limits: Limits) -> Answer:
+    found = {"mem": limits.memory, "time": limits.seconds}
+    return {name: value for name, value in found.items() if value}
+
+
+def _by_prediction(estimate: Estimate) -> str:
+    return f"placed by prediction: {format_size(estimate.hot)} as lat, the rest as cap ({estimate.basis})"
+
+
+def _advice(job: Submission, limits: Limits) -> Answer:
+    """What even a user who gave no directive is told."""
+    return {"advice": "; ".join(limits.notices)[:_MAX_NOTICE]} if limits.notices and not job.tier else {}
 
 
 def _none(job: Submission, notice: str) -> Answer:
@@ -138,4 +223,7 @@ def _requested(job: Submission, directive: str, token: str, gres: str, notice: s
         gres=gres,
         notice=notice,
         retry=job.retry,
+        cpus=job.cpus,
+        net=int(job.net or 0),
+        latency_ns=int(job.latency or 0),
     )
