@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 SAMPLES, FEATURES = 6_000, 1024
-PERSONS, COUNTIES = 120_000, 400
-VERTICES, SHORTCUTS = 120_000, 120_000
-FILES, FILE_BYTES = 8, 1 << 20
+PERSONS, COUNTIES = 70_000, 400
+VERTICES, SHORTCUTS = 70_000, 70_000
+FILES, FILE_BYTES = 6, 1 << 20
 
 
 def make(folder: Path) -> None:

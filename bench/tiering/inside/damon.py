@@ -6,6 +6,7 @@ Documentation/admin-guide/mm/damon/usage.rst. damo itself is written for physica
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 ADMIN = Path("/sys/kernel/mm/damon/admin/kdamonds")
@@ -69,18 +70,18 @@ def start(pids: Sequence[int]) -> None:
     _write(context / "schemes", {"nr_schemes": 2})
     for number, scheme in enumerate((COLD, HOT)):
         _write(context / f"schemes/{number}", scheme)
-    _write(ADMIN / "0", {"state": "on"})
+    _write(ADMIN / "0", {"refresh_ms": 100, "state": "on"})
 
 
 def stop() -> dict[str, int]:
-    """End it; the bytes that each scheme moved."""
-    _write(ADMIN / "0", {"state": "update_schemes_stats"})
+    """End it; the bytes that each scheme moved, as of its last refresh: it ends by itself with the last process."""
     schemes = ADMIN / "0/contexts/0/schemes"
     moved = {
         str(scheme["action"]): int((schemes / f"{number}/stats/sz_applied").read_text())
         for number, scheme in enumerate((COLD, HOT))
     }
-    _write(ADMIN / "0", {"state": "off"})
+    with suppress(OSError):
+        _write(ADMIN / "0", {"state": "off"})
     _write(ADMIN, {"nr_kdamonds": 0})
     return moved
 
