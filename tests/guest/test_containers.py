@@ -59,6 +59,7 @@ def image(stack: Stack) -> Path:
     (DATA / "reference").mkdir()
     (DATA / "reference/part").write_bytes(b"acgt" * 1000)
     subprocess.run(["chmod", "-R", "a+rX", str(DATA)], check=True)
+    Path("/dev/fuse").chmod(0o666)  # as udev does, which this node has not
     return path
 
 
@@ -104,24 +105,19 @@ def test_a_copys_pages_are_on_the_planned_node(stack: Stack) -> None:
     assert int(where[1]) == -(-(DATA / "table.csv").stat().st_size // 4096)
 
 
-def test_scratch_is_on_the_slow_tier(stack: Stack) -> None:
-    write = "dd if=/dev/urandom of=$TIERWISE_SCRATCH/file bs=1M count=8 2>/dev/null"
-    script = f"#!/bin/sh\nWHERE='{WHERE}'\n{write}\npython3 -I -c \"$WHERE\" $TIERWISE_SCRATCH/file\n"
-    job = stack.sbatch(script, "--mem=200M", "--tier-scratch=16M")
-    assert stack.wait(job, timeout=120)["JobState"] == "COMPLETED", stack.output(job)
-    assert stack.output(job).split()[-3:] == [str(CXL), str(8 * MIB // 4096), "1"]
-
-
-def test_a_container_in_a_job_reads_the_copies(stack: Stack) -> None:
-    inside = (
-        'head -n1 /data/table.csv; ls $TIERWISE_STAGE/; mount | grep -c " /data/table.csv "; ls -d $TIERWISE_SCRATCH'
-    )
-    script = f"#!/bin/sh\ntierwise-exec exec -B /data /data/image.sif sh -c '{inside}'\n"
-    options = ("--mem=300M", "--tier=cap", "--tier-stage=/data/table.csv", "--tier-stage-wait=60", "--tier-scratch=4M")
+def test_a_container_in_a_job_reads_the_copies_and_has_its_scratch(stack: Stack) -> None:
+    inside = 'head -n1 /data/table.csv; ls $TIERWISE_STAGE/; mount | grep -c " /data/table.csv "; ls $TIERWISE_SCRATCH'
+    script = f"""#!/bin/sh
+WHERE='{WHERE}'
+dd if=/dev/urandom of=$TIERWISE_SCRATCH/file bs=1M count=8 2>/dev/null
+python3 -I -c "$WHERE" $TIERWISE_SCRATCH/file
+tierwise-exec --silent exec -B /data /data/image.sif sh -c '{inside}'
+"""
+    options = ("--mem=300M", "--tier=cap", "--tier-stage=/data/table.csv", "--tier-stage-wait=60", "--tier-scratch=16M")
     job = stack.sbatch(script, *options)
     assert stack.wait(job, timeout=120)["JobState"] == "COMPLETED", stack.output(job)
     said = stack.output(job).splitlines()
-    assert said[:3] == ["1,2,3", "table.csv", "1"], said
+    assert said == [f"{CXL} {8 * MIB // 4096} 1", "1,2,3", "table.csv", "1", "file"]
 
 
 def test_which_options_have_a_value_is_as_apptainer_says() -> None:

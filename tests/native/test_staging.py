@@ -47,7 +47,7 @@ def test_a_job_with_staged_input_and_scratch(stack: Stack, source: Path) -> None
     output = stack.output(job)
     assert record["JobState"] == "COMPLETED", output
     lines = [line for line in output.splitlines() if "slurmstepd" not in line and "srun" not in line]
-    assert lines[0].startswith(f"{stack.layout.run}/stage-{record['BatchHost']}/")
+    assert lines[0].startswith(f"{stack.layout.run}/stage-{record['BatchHost']}/"), output
     assert lines[1] == source.read_text().strip()
     assert lines[2:4] == ["kept", f"700 {ALICE}"]
     assert lines[4].split() == ["tmpfs", str(8 << 20)]

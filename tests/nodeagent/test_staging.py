@@ -335,7 +335,7 @@ def test_what_is_least_wanted_makes_room_and_what_is_held_stays(
     assert {Path(row["source"]).name for row in rows(agent)} == {"held", "wanted", "new"}
     assert "what is held stays" in alice.refused(source(data, "more", 60))
     assert bob.staged(source(data, "bobs", 60, uid=BOB))  # whose quota is his own
-    assert "one user" in bob.refused(source(data, "large", QUOTA // MIB // 2 + 1, uid=BOB))
+    assert "one user" in bob.refused(source(data, "large", QUOTA // MIB * 3 // 5, uid=BOB))
 
 
 def test_a_full_tmpfs_is_said_and_leaves_nothing(agent: AgentProcess, alice: Asker, data: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_task_is_shown_its_files(stack: Stack, agent: Listener) -> None:
     files = encode({"status": "ok", "stage": str(home), "scratch": str(home), "notice": "ref.fa is\nlate"})
     agent.answer = lambda fields: files if fields["op"] == "stage_job" else PREFERRED(fields)
     show = "echo $TIERWISE_STAGE $TIERWISE_SCRATCH $TIERWISE_SOCKET"
-    job, output = completed(stack, f"#!/bin/sh\n{show}\nsrun --export=NONE sh -c '{show}'\n", *FILES)
+    job, output = completed(stack, f"#!/bin/sh\n{show}\nsrun --export=NONE /bin/sh -c '{show}'\n", *FILES)
     shown = [line for line in output.splitlines() if line.startswith(str(home))]
     assert len(shown) == 2
     assert set(shown) <= {f"{home} {home} {stack.layout.agent_socket(node.name)}" for node in stack.nodes}

@@ -15,7 +15,8 @@ WITH_VALUE = frozenset(
         "--device", "--dns", "--docker-host", "--drop-caps", "--env", "--env-file", "--fusemount", "-H", "--home",
         "--hostname", "--keyserver", "--library", "--memory", "--memory-reservation", "--memory-swap", "--mount",
         "--network", "--network-args", "--netns-path", "--no-mount", "-o", "--overlay", "--pem-path", "--pids-limit",
-        "--platform", "--proot", "--pwd", "-S", "--scratch", "--security", "--tmp-sandbox-dir", "-W", "--workdir",
+        "--platform", "--proot", "--pwd", "--runscript-timeout", "-S", "--scratch", "--security", "--tmp-sandbox-dir",
+        "-W", "--workdir",
     }
 )  # fmt: skip
 """Options of exec, run and shell that take the next argument where none stands behind `=` (Apptainer 1.4,

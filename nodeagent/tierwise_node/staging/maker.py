@@ -13,6 +13,8 @@ from tierwise_node.staging.source import Source, StageError, User
 
 STALLED = 120.0
 """Seconds without a block after which a source is taken for dead."""
+DYING = 5.0
+"""Seconds that a killed process may take to end."""
 MOST_LINE = 64 * 1024
 
 
@@ -46,7 +48,8 @@ async def make(root: int, source: Source, who: User, folder: Path, told: Callabl
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        with contextlib.suppress(TimeoutError):  # it may hang in a file system that does
+            await asyncio.wait_for(process.wait(), DYING)
 
 
 async def _followed(process: asyncio.subprocess.Process, source: Source, told: Callable[[int], None]) -> Made:

@@ -22,6 +22,8 @@ from tierwise.errors import TierwiseError
 MAX_FILES = 200_000
 """In one folder that is staged as a whole."""
 MAX_DEPTH = 64
+PAGE = 4096
+"""What the smallest file takes, at least: a folder of many counts as what it takes, not as what it holds."""
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT = 0x02, 0x04, 0x10
 _OPENAT2 = 437  # the same number on every architecture
 _SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159, "ppc64le": 81, "s390x": 206}
@@ -48,7 +50,7 @@ STRANGER = User(0x7FFFFFFE, 0x7FFFFFFE, ())
 class Source(msgspec.Struct, frozen=True):
     """What was found at a path. Two looks that are equal saw the same content: a change moves `ctime_ns` at least.
 
-    `size` is in bytes, over all files of a folder; `tree` is a digest over the names and identities of a folder's
+    `size` is in bytes, of a folder what all in it takes; `tree` is a digest over the names and identities of a folder's
     files, empty for a file. `shareable` is false on FUSE, where a user's own program says what these numbers are.
     """
 
@@ -171,7 +173,7 @@ def _describe(opened: int, path: str) -> Source:
         files += 1
         if files > MAX_FILES:
             raise StageError(f"{path} can't be staged: it holds more than {MAX_FILES} files")
-        size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+        size += max(-(-found.st_size // PAGE), 1) * PAGE
         identity = (found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         digest.update(os.fsencode(name) + repr(identity).encode() + b"\0")
     return Source(

@@ -5,14 +5,17 @@ hundred requests at once can't have more than one could.
 """
 
 import asyncio
+import functools
 import logging
 import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from tierwise.config import StageConfig
 from tierwise.tiers import Tier, TierName
@@ -25,10 +28,14 @@ from tierwise_node.staging.source import STRANGER, Source, StageError, User, che
 from tierwise_node.staging.turns import Turns
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 AT_ONCE = 2
 """Copies that are made at the same time: more only share the source's bandwidth."""
 MOST_PER_USER = 64
 """Copies that one user may wait for."""
+LOOKS, LOOKS_PER_USER = 8, 2
+"""Sources that are looked at at the same time."""
 SWEEP = 5.0
 """Seconds between two looks at holders that have gone and leases that have ended."""
 
@@ -64,6 +71,9 @@ class Stage:
         self.making: dict[tuple[object, ...], Making] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._missing: set[str] = set()
+        self._threads = ThreadPoolExecutor(LOOKS, "stage")
+        """Of our own: a file system that hangs must not hold up what else the agent does in threads."""
+        self._looking: dict[int, asyncio.Semaphore] = {}
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -91,6 +101,7 @@ class Stage:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         os.close(self._root)
         if stopping and not any(self._holders(copy) for copy in self.copies.values()):
             for copies in self._shelves.values():
@@ -123,6 +134,10 @@ class Stage:
                 if folder.name.isdigit() and ended(int(folder.name)):
                     shutil.rmtree(folder, ignore_errors=True)
 
+    async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(call, *args, **kwargs))
+
     # --- asking -----------------------------------------------------------------------------------------------------
 
     async def ask(
@@ -136,13 +151,14 @@ class Stage:
         if self._config.share == 0:
             raise StageError("staging is switched off on this node (agent.stage.share)")
         path = checked_path(path)
-        who = await asyncio.to_thread(user, uid)
-        source = await asyncio.to_thread(look, self._root, path, who)
+        async with self._looking.setdefault(uid, asyncio.Semaphore(LOOKS_PER_USER)):
+            who = await self._in_thread(user, uid)
+            source = await self._in_thread(look, self._root, path, who)
         if expected and expected != (source.device, source.inode, source.mtime_ns):
             raise StageError(f"{path} is another file on the node than in your own file tree: it can't be staged")
         if copy := self.find(source, uid):
             return self._taken(copy, source, holder)
-        public = await asyncio.to_thread(self._everybody_reads, source)
+        public = await self._in_thread(self._everybody_reads, source)
         if copy := self.find(source, uid):
             return self._taken(copy, source, holder)
         key = (source.device, source.inode, source.mtime_ns, source.ctime_ns, source.tree, None if public else uid)
@@ -238,7 +254,7 @@ class Stage:
                     making.copied = size
 
                 made = await make(self._root, making.source, who, folder, told)
-            after = await asyncio.to_thread(look, self._root, making.source.path, who)
+            after = await self._in_thread(look, self._root, making.source.path, who)
             if not after.same(making.source):
                 raise StageError(f"{making.source.path} can't be staged: it changed while it was being copied")
             public = public and made.public

@@ -15,7 +15,7 @@ from tierwise_node.staging.source import StageError
 from tierwise_node.staging.stage import SWEEP, Stage
 
 log = logging.getLogger(__name__)
-MOST_NOTICES = 16
+MOST_NOTICES, MOST_SOURCES = 16, 64
 
 
 @dataclass(eq=False)
@@ -48,7 +48,10 @@ class Wishes:
                 wish = self._jobs[job_id] = Wish(uid, time.monotonic())
             if scratch and wish.scratch is None:
                 await self._make_scratch(job_id, wish, scratch)
-            if new := [path for path in paths if wish.links is None or not wish.links.has(path)]:
+            new = [path for path in paths if wish.links is None or not wish.links.has(path)]
+            if len(wish.work) + len(new) > MOST_SOURCES:
+                self._notice(job_id, wish, f"a job can't stage more than {MOST_SOURCES} sources")
+            elif new:
                 self._begin_staging(job_id, wish, new)
             return wish
 
