@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 BALANCING, DEMOTION = "/proc/sys/kernel/numa_balancing", "/sys/kernel/mm/numa/demotion_enabled"
 MGLRU = "/sys/kernel/mm/lru_gen/enabled"
+DAMON_STAT = "/sys/module/damon_stat/parameters/enabled"
+"""A monitor of the whole memory, on by default in Debian's newer kernels. While it runs nobody else may use DAMON."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class Environment:
     manager: str = ""
 
 
-_QUIET = {BALANCING: "0", DEMOTION: "0", MGLRU: "y"}
-_TIERING = {BALANCING: "2", DEMOTION: "1", MGLRU: "y"}
+_EVERYWHERE = {MGLRU: "y", DAMON_STAT: "N"}
+_QUIET = {**_EVERYWHERE, BALANCING: "0", DEMOTION: "0"}
+_TIERING = {**_EVERYWHERE, BALANCING: "2", DEMOTION: "1"}
 
 ENVIRONMENTS = {
     each.name: each
