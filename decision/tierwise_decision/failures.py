@@ -70,7 +70,11 @@ class Failures:
         if job is None:
             return {"status": "none", "reason": f"Slurm does not know job {job_id}"}
         job = msgspec.structs.replace(job, node_list=job.node_list or fields.get("node_list", ""))
-        mended = await self._consider(slurm, job)
+        try:
+            mended = await self._consider(slurm, job)
+        except SlurmError as error:
+            mended = Mended(f"not requeued: {error}")
+            self._complain("requeue", f"job {job.target}: {mended.action}")
         self._history.ended(job, mended)
         if mended and mended.retried:
             self._later(self._hasten(slurm, job))
@@ -93,15 +97,15 @@ class Failures:
             return Mended(_LEFT_ALONE[how.cause]) if how.cause in _LEFT_ALONE else None
         runs = await self._history.attempts(job.job_id, job.uid)
         done = sum(one.retried and one.token == token for one in runs)
-        if done >= request.retry:
-            return Mended(f"not requeued: it has had its {request.retry} retries")
-        if not job.requeue:
-            return Mended("not requeued: it says --no-requeue")
         larger = await self._larger(slurm, job, how.cause)
-        if larger.why_not:
-            return Mended(f"not requeued: {larger.why_not}")
+        if why_not := _why_not(job, done, request.retry) or larger.why_not:
+            return Mended(f"not requeued: {why_not}")
+        return await self._requeue(slurm, job, request, larger, f"retry {done + 1} of {request.retry}")
+
+    async def _requeue(self, slurm: Slurm, job: SlurmJob, request: Requested, larger: Mend, which: str) -> Mended:
+        """Have the job run again, with its larger request."""
         await asyncio.to_thread(slurm.requeue, job)
-        action = f"requeued {_with(larger)} (retry {done + 1} of {request.retry})"
+        action = f"requeued {_with(larger)} ({which})"
         try:
             await asyncio.to_thread(slurm.update, job, memory=larger.memory, seconds=larger.seconds)
             if larger.memory and GRES_PREFIX in job.gres:  # ours add up to the job's memory: they grow with it
@@ -109,7 +113,7 @@ class Failures:
         except SlurmError as error:
             action = f"{action}, but not wholly: {error}"
             self._complain("requeue", f"job {job.target}: {action}")
-        log.info("job %s: out of %s: %s", job.target, how.cause, action)
+        log.info("job %s: %s", job.target, action)
         return Mended(action, larger.memory, larger.seconds, retried=True)
 
     async def _larger(self, slurm: Slurm, job: SlurmJob, cause: Cause) -> Mend:
@@ -119,7 +123,7 @@ class Failures:
             cause,
             job.memory,
             job.time_limit,
-            most_memory=capacity.largest(job.nodes) // MIB * MIB,
+            most_memory=capacity.largest(job.nodes, job.cpus) // MIB * MIB,
             most_seconds=capacity.time_limit,
             likely_memory=memory,
             likely_seconds=seconds,
@@ -142,6 +146,15 @@ class Failures:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _why_not(job: SlurmJob, done: int, allowed: int) -> str:
+    """What keeps a job from running again; empty where nothing does."""
+    if done >= allowed:
+        return f"it has had its {allowed} retries"
+    if not job.batch:
+        return "only batch jobs can run again by themselves"
+    return "" if job.requeue else "it says --no-requeue"
 
 
 def _with(larger: Mend) -> str:

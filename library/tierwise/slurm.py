@@ -72,18 +72,20 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """What a partition lets a job have: so many nodes with so many bytes each, largest first; seconds, 0 for no end."""
+    """What a partition lets a job have: so many nodes with so many bytes and CPUs each; bytes per node and seconds that
+    its limits allow, 0 for no limit."""
 
-    nodes: tuple[tuple[int, int], ...]
+    nodes: tuple[tuple[int, int, int], ...]
+    most_memory: int = 0
     time_limit: int = 0
 
-    def largest(self, nodes: int) -> int:
-        """The bytes that each of `nodes` nodes can give at most; 0 where there are too few nodes."""
+    def largest(self, nodes: int, cpus: int = 1) -> int:
+        """The bytes that a job may have on each of `nodes` nodes with so many CPUs; 0 where there are too few."""
         found = 0
-        for count, size in sorted(self.nodes, key=lambda group: -group[1]):
-            found += count
+        for count, size, has_cpus in sorted(self.nodes, key=lambda group: -group[1]):
+            found += count if has_cpus >= cpus else 0
             if found >= nodes:
-                return size
+                return min(size, self.most_memory or size)
         return 0
 
 

@@ -10,6 +10,7 @@ from tierwise_slurm.commands import Run
 from tierwise_slurm.scripts import Fetch
 
 MIB = values.MIB
+_MAX_MEMORY = re.compile(r"\bMaxMemPerNode=(\d+)\b")
 _SLURMDBD = re.compile(r"^AccountingStorageType\s*=\s*accounting_storage/slurmdbd\s*$", re.MULTILINE)
 
 
@@ -42,10 +43,12 @@ class Client:
 
     def capacity(self, partition: str) -> Capacity:
         """See Slurm."""
-        text = self._run(["sinfo", "--noheader", "--exact", f"--partition={partition}", "--format=%D|%m|%l"])
+        text = self._run(["sinfo", "--noheader", "--exact", f"--partition={partition}", "--format=%D|%m|%c|%l"])
         rows = [line.strip().split("|") for line in text.splitlines()]
-        nodes = tuple((values.number(count), values.number(size) * MIB) for count, size, _ in rows)
-        return Capacity(nodes, max((values.seconds(limit) for *_, limit in rows), default=0))
+        nodes = tuple((values.number(row[0]), values.number(row[1]) * MIB, values.number(row[2])) for row in rows)
+        limit = _MAX_MEMORY.search(self._run(["scontrol", "show", "partition", partition]))
+        most_memory = int(limit[1]) * MIB if limit else 0
+        return Capacity(nodes, most_memory, max((values.seconds(row[3]) for row in rows), default=0))
 
     def requeue(self, job: SlurmJob) -> None:
         """See Slurm."""

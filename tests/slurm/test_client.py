@@ -132,7 +132,7 @@ def test_array_tasks_are_told_apart(client: Client, replay: Replay) -> None:
 def test_scripts_and_partitions(client: Client, replay: Replay) -> None:
     assert client.script(replay.jobs["fails"]) == "#!/bin/sh\nexit 7\n"
     capacity = client.capacity("main")
-    assert sum(count for count, _ in capacity.nodes) == 2
+    assert sum(count for count, _, _ in capacity.nodes) == 2
     assert capacity.time_limit == 3600
     assert capacity.largest(2) == 4000 * MIB
     assert capacity.largest(3) == 0
@@ -223,5 +223,7 @@ def test_sizes(text: str, size: int, per_cpu: bool) -> None:
 
 
 def test_a_partition_of_unequal_nodes() -> None:
-    assert Capacity(((3, 10), (1, 50))).largest(1) == 50
-    assert Capacity(((3, 10), (1, 50))).largest(4) == 10
+    unequal = ((3, 10, 64), (1, 50, 8))
+    assert [Capacity(unequal).largest(nodes) for nodes in (1, 2, 4, 5)] == [50, 10, 10, 0]
+    assert [Capacity(unequal).largest(nodes, cpus=9) for nodes in (1, 3, 4)] == [10, 10, 0]
+    assert Capacity(unequal, most_memory=20).largest(1) == 20
