@@ -21,5 +21,10 @@ class Tierwise:
     def observe(self, task: Task) -> None:
         """Learn from a task that has ended well."""
         known = task.submitted
-        run = Run(float(task.peak), task.seconds, float(known.input_bytes), float(known.asked))
+        run = Run(
+            peak=float(task.peak),
+            seconds=task.seconds,
+            input_bytes=float(known.input_bytes),
+            asked=float(known.asked),
+        )
         self._estimator.observe(Signature(known.process), run)

@@ -5,7 +5,6 @@ from litestar import post
 
 from tierwise.messages import EstimateAnswer, EstimateQuery
 from tierwise_decision.guards import Asked, core_of, known_only, uid_of
-from tierwise_policy.sizing import with_kernel
 
 
 class _Job(msgspec.Struct, frozen=True):
@@ -29,7 +28,7 @@ async def estimate(request: Asked, data: EstimateQuery) -> EstimateAnswer:
     return EstimateAnswer(
         runs=found.runs,
         peak=found.memory,
-        memory=with_kernel(found.memory) if found.memory else 0,
+        memory=found.limit,
         hot=found.hot,
         seconds=found.seconds,
         directive=str(found.request) if found.request else "",

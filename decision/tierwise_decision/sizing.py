@@ -15,7 +15,7 @@ from tierwise_decision.database.store import Store
 from tierwise_decision.history import SECOND, EndedJob, from_row, token_of
 from tierwise_decision.settings import Settings
 from tierwise_policy.signature import Signature, signature
-from tierwise_policy.sizing import Asked, Estimate, Estimator, Limits, Policy, Run, limits_for, with_kernel
+from tierwise_policy.sizing import Asked, Estimate, Estimator, Limits, Policy, Run, limits_for
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -91,7 +91,7 @@ class Sizing:
         """Bytes per node and seconds that a job which failed would need by its kind's history; 0 where not known."""
         known = self.kind_of(token_of(job.comment), job.uid) or signature(job.uid, job_name=job.name)
         found = self._find(known)
-        return (with_kernel(found.memory) if found.memory else 0, int(found.seconds)) if found else (0, 0)
+        return (found.limit, int(found.seconds)) if found else (0, 0)
 
     def learn(self, job: EndedJob) -> None:
         """A run has ended. Learned once, however often it is told."""
@@ -156,11 +156,11 @@ def run_of(job: EndedJob) -> Run | None:
     """What an ended job teaches; None where it was cancelled, or failed by itself: it may have needed more."""
     asked, hot, read = float(job.asked_memory), float(job.hot), float(job.input_bytes)
     if job.cause == "memory":
-        return Run(asked or float(job.peak), job.seconds, asked=asked, out_of_memory=True)
+        return Run(peak=asked or float(job.peak), seconds=job.seconds, asked=asked, out_of_memory=True)
     if job.cause == "time":
-        return Run(float(job.peak), float(job.time_limit) or job.seconds, asked=asked, out_of_time=True)
+        return Run(peak=float(job.peak), seconds=float(job.time_limit) or job.seconds, asked=asked, out_of_time=True)
     if job.cause == "well":
-        return Run(float(job.peak), job.seconds, hot, read, asked)
+        return Run(peak=float(job.peak), seconds=job.seconds, hot=hot, input_bytes=read, asked=asked)
     return None
 
 

@@ -15,6 +15,8 @@ _HEX = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b", re.IGNORECASE)
 """Work directories and digests: eight hexadecimal digits or more, with at least one that is a digit."""
 _DIRECTIVE = re.compile(r"^[ \t]*#SBATCH\b.*$", re.MULTILINE)
 _BLANKS = re.compile(r"\s+")
+_NAMES_OF_SLURM = frozenset(("sbatch", "wrap", "interactive", "bash", "sh"))
+"""What jobs are called whose user gave no name: not what makes two of them alike."""
 Level = Literal["exact", "same script", "same name"]
 """How near a match is."""
 _LEVELS: tuple[Level, ...] = ("exact", "same script", "same name")
@@ -59,7 +61,7 @@ def signature(
     return Signature(
         exact=_key("exact", uid, what, name, partition, int(array), image),
         script=_key("script", uid, what, image) if what else "",
-        name=_key("name", uid, name) if name else "",
+        name=_key("name", uid, name) if name and name not in _NAMES_OF_SLURM else "",
     )
 
 

@@ -5,8 +5,8 @@ import pytest
 from tierwise.units import GIB, MIB
 from tierwise_policy.sizing import Asked, Estimate, Policy, limits_for
 
-ESTIMATE = Estimate(2 * GIB, 1790.0, 17, "exact", "17 runs of this script, the largest, +2 %", "17 runs, +8 %")
-NEEDED = 2142 * MIB  # 3 % and 32 MiB more: what the kernel keeps for the job
+NEEDED = 2142 * MIB  # 3 % and 32 MiB more than the peak
+ESTIMATE = Estimate(2 * GIB, NEEDED, 1790.0, 17, "exact", "17 runs of this script, the largest, +2 %", "17 runs, +8 %")
 
 
 def asked(**changes: object) -> Asked:
@@ -55,9 +55,9 @@ def test_far_too_much_is_told_with_what_would_do() -> None:
     "one",
     [
         ESTIMATE,
-        Estimate(16 * MIB, 60.0, 17, "exact", "", ""),  # a gigabyte too much is not worth a word
-        Estimate(2 * GIB, 1790.0, 2, "exact", "", ""),  # two runs have shown nothing yet
-        Estimate(0, 0.0, 17, "exact", "", ""),
+        Estimate(16 * MIB, 49 * MIB, 60.0, 17, "exact", "", ""),  # a gigabyte too much is not worth a word
+        Estimate(2 * GIB, NEEDED, 1790.0, 2, "exact", "", ""),  # two runs have shown nothing yet
+        Estimate(0, 0, 0.0, 17, "exact", "", ""),
     ],
 )
 def test_what_is_not_far_too_much_is_not_told(one: Estimate) -> None:

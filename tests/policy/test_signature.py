@@ -41,6 +41,10 @@ def test_another_users_jobs_never_match() -> None:
     assert not {key for key, _ in ours.keys} & {key for key, _ in theirs.keys}
 
 
+def test_a_name_that_slurm_gave_makes_nothing_alike() -> None:
+    assert not signature(1, script=SCRIPT, job_name="sbatch").name
+
+
 def test_nothing_to_compare_is_no_key() -> None:
     assert signature(1).keys == ((signature(1).exact, "exact"),)
 

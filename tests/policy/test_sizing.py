@@ -19,7 +19,7 @@ def learned(*peaks: float, inputs: list[float] | None = None, seconds: float = 1
     """An estimator that has seen runs of JOB with these peaks."""
     estimator = Estimator()
     for number, peak in enumerate(peaks):
-        estimator.observe(JOB, Run(peak, seconds, inputs[number] if inputs else 0.0))
+        estimator.observe(JOB, Run(peak=peak, seconds=seconds, input_bytes=inputs[number] if inputs else 0.0))
     return estimator
 
 
@@ -76,15 +76,17 @@ def test_another_script_is_estimated_from_the_nearest() -> None:
 
 def test_a_run_that_died_of_memory_asks_for_twice_as_much_until_one_has_ended_well() -> None:
     estimator = learned()
-    estimator.observe(JOB, Run(GIB, 10.0, out_of_memory=True))
-    assert memory(estimator) == 2 * GIB
-    estimator.observe(JOB, Run(1.5 * GIB, 100.0))
+    estimator.observe(JOB, Run(peak=GIB, seconds=10.0, out_of_memory=True))
+    found = estimator.estimate(JOB)
+    assert found
+    assert found.limit == 2 * GIB
+    estimator.observe(JOB, Run(peak=1.5 * GIB, seconds=100.0))
     assert 1.5 * GIB <= memory(estimator) < 2 * GIB
 
 
 def test_a_run_out_of_time_asks_for_more_time() -> None:
     estimator = learned(GIB, seconds=600.0)
-    estimator.observe(JOB, Run(GIB, 3600.0, out_of_time=True))
+    estimator.observe(JOB, Run(peak=GIB, seconds=3600.0, out_of_time=True))
     found = estimator.estimate(JOB)
     assert found
     assert found.seconds == 7200
@@ -95,7 +97,7 @@ def test_time_limits_keep_more_distance_than_memory() -> None:
     rng = np.random.default_rng(2)
     estimator = Estimator()
     for noise in 1 + 0.2 * rng.random(30):
-        estimator.observe(JOB, Run(GIB * noise, 1000 * noise))
+        estimator.observe(JOB, Run(peak=GIB * noise, seconds=1000 * noise))
     found = estimator.estimate(JOB)
     assert found
     assert found.seconds / 1200 >= found.memory / (1.2 * GIB)
@@ -104,7 +106,7 @@ def test_time_limits_keep_more_distance_than_memory() -> None:
 def test_classes_come_from_the_part_that_took_the_accesses() -> None:
     estimator = Estimator()
     for _ in range(3):
-        estimator.observe(JOB, Run(8 * GIB, 100.0, hot=2 * GIB))
+        estimator.observe(JOB, Run(peak=8 * GIB, seconds=100.0, hot=2 * GIB))
     found = estimator.estimate(JOB)
     assert found
     assert found.request
@@ -116,10 +118,17 @@ def test_classes_come_from_the_part_that_took_the_accesses() -> None:
 @pytest.mark.parametrize("hot", [0, 6 * GIB])
 def test_no_classes_where_no_part_stands_out(hot: int) -> None:
     estimator = Estimator()
-    estimator.observe(JOB, Run(8 * GIB, 100.0, hot=hot))
+    estimator.observe(JOB, Run(peak=8 * GIB, seconds=100.0, hot=hot))
     found = estimator.estimate(JOB)
     assert found
     assert found.request is None
+
+
+def test_the_limit_has_room_for_what_the_kernel_keeps() -> None:
+    found = learned(*[GIB] * 5).estimate(JOB)
+    assert found
+    assert found.limit >= 1.03 * found.memory + 32 * MIB
+    assert found.limit % MIB == 0
 
 
 def test_a_tiny_job_gets_what_a_shell_needs() -> None:

@@ -1,5 +1,6 @@
 """Estimates for a job from the history of its signature: memory and time, each with what it is based on."""
 
+import math
 from collections import OrderedDict
 
 import msgspec
@@ -21,6 +22,8 @@ _MEMORY_PRICE = 3.0
 _TIME_PRICE = 30.0
 """A time limit that is too long costs little (backfill), one that is too short costs the job."""
 _AFTER_FAILURE = 2.0
+_KERNEL_SHARE, _KERNEL_BYTES = 0.03, 32 * MIB
+"""What a job's limit counts and its peak doesn't: page tables, sockets, the kernel's own records of its files."""
 _LEVELS: dict[Level, str] = {
     "exact": "this script",
     "same script": "the same script elsewhere",
@@ -28,7 +31,7 @@ _LEVELS: dict[Level, str] = {
 }
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One ended job. `peak`, `asked` and `hot` (what took most of its accesses) are bytes on its largest node; the
     latter two and `input_bytes` are 0 where not known.
 
@@ -47,10 +50,12 @@ class Run(msgspec.Struct, frozen=True):
 class Estimate(msgspec.Struct, frozen=True):
     """What a job will need: bytes on each node and seconds, 0 where nothing is known; `basis` and `time_basis` say why.
 
-    `runs` counts what it rests on; `level` is exact, same script or same name.
+    `memory` is its peak, `limit` what it lives under: what the kernel keeps for it is counted, too. `runs` counts what
+    it rests on; `level` is exact, same script or same name.
     """
 
     memory: int
+    limit: int
     seconds: float
     runs: int
     level: Level
@@ -77,7 +82,7 @@ class _Kind:
         self.memory = Learner(memory, price=_MEMORY_PRICE, smallest=_SMALLEST_MEMORY)
         self.hot = Learner(hot, price=0.0, smallest=MIB)
         self.time = Learner(time, price=_TIME_PRICE, smallest=_SMALLEST_TIME)
-        self.memory_at_least = 0.0
+        self.limit_at_least = 0.0
         self.seconds_at_least = 0.0
 
 
@@ -123,14 +128,14 @@ class Estimator:
 
 def _learn(kind: _Kind, run: Run) -> None:
     if run.out_of_memory:
-        kind.memory_at_least = max(kind.memory_at_least, _AFTER_FAILURE * run.peak)
+        kind.limit_at_least = max(kind.limit_at_least, _AFTER_FAILURE * run.peak)
         return
     if run.out_of_time:
         kind.seconds_at_least = max(kind.seconds_at_least, _AFTER_FAILURE * run.seconds)
         return
     if run.peak > 0:
         kind.memory.learn(run.peak, run.input_bytes, max(run.seconds, 1.0), run.asked)
-        kind.memory_at_least = 0.0
+        kind.limit_at_least = 0.0
     if run.hot > 0:
         kind.hot.learn(run.hot, run.input_bytes, max(run.seconds, 1.0))
     kind.time.learn(max(run.seconds, 1.0), run.input_bytes, 1.0)
@@ -139,14 +144,21 @@ def _learn(kind: _Kind, run: Run) -> None:
 
 def _estimate(kind: _Kind, level: Level, input_bytes: float, asked: float) -> Estimate:
     memory, basis = _sized(kind.memory, level, input_bytes, asked)
+    hot, _ = _sized(kind.hot, level, input_bytes, 0.0)
     seconds, time_basis = _sized(kind.time, level, input_bytes, 0.0)
-    if kind.memory_at_least > memory:
-        memory, basis = kind.memory_at_least, "twice what the last run died with, out of memory"
+    limit = with_kernel(memory) if memory else 0
+    if kind.limit_at_least > limit:
+        limit = math.ceil(kind.limit_at_least)
+        memory, basis = float(limit), "twice what the last run died with, out of memory"
     if kind.seconds_at_least > seconds:
         seconds, time_basis = kind.seconds_at_least, "twice the limit that ended the last run"
-    hot, _ = _sized(kind.hot, level, input_bytes, 0.0)
     runs = max(kind.memory.runs, kind.time.runs)
-    return Estimate(int(memory), seconds, runs, level, basis, time_basis, int(hot))
+    return Estimate(int(memory), limit, seconds, runs, level, basis, time_basis, int(hot))
+
+
+def with_kernel(peak: float) -> int:
+    """The limit, in bytes and whole MiB, under which a job with such a peak lives."""
+    return math.ceil((peak * (1 + _KERNEL_SHARE) + _KERNEL_BYTES) / MIB) * MIB
 
 
 def _sized(learner: Learner, level: Level, at: float, asked: float) -> tuple[float, str]:

@@ -11,8 +11,6 @@ from tierwise_policy.sizing.estimator import Estimate
 Policy = Literal["advise", "fill", "enforce"]
 """How far the admin lets estimates go: say them; fill in what the user left open; replace what the user gave, too."""
 
-_KERNEL_SHARE, _KERNEL_BYTES = 0.03, 32 * MIB
-"""What a job's limit counts and its peak doesn't: page tables, sockets, the kernel's own records of its files."""
 _FAR = 2
 """Asking for so many times the estimate is far too much …"""
 _FAR_BYTES, _FAR_SECONDS = 1024 * MIB, 3600
@@ -46,7 +44,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 def limits_for(estimate: Estimate, asked: Asked, policy: Policy) -> Limits:
     """A job's limits by its estimate. Only jobs that say --tier=auto are changed, and only as far as `policy` goes."""
-    memory = with_kernel(estimate.memory) if estimate.memory else 0
+    memory = estimate.limit
     seconds = math.ceil(estimate.seconds / 60) * 60
     new_memory = memory if _may(policy, asked.auto, asked.memory_given) else 0
     new_seconds = seconds if _may(policy, asked.auto, asked.seconds_given) else 0
@@ -72,11 +70,6 @@ def limits_for(estimate: Estimate, asked: Asked, policy: Policy) -> Limits:
             f"--time={_span(seconds)} would let it start sooner"
         )
     return Limits(new_memory, new_seconds, tuple(notices))
-
-
-def with_kernel(peak: float) -> int:
-    """The limit, in bytes and whole MiB, under which a job with such a peak lives."""
-    return math.ceil((peak * (1 + _KERNEL_SHARE) + _KERNEL_BYTES) / MIB) * MIB
 
 
 def _may(policy: Policy, auto: bool, given: bool) -> bool:
