@@ -3,7 +3,18 @@
 import subprocess
 from collections.abc import Callable
 
-from tierwise.messages import Attempt, JobReport, JobSample, JobView, NodeSample, NodeView, PlanKey, TierUse, UsePoint
+from tierwise.messages import (
+    Attempt,
+    JobReport,
+    JobSample,
+    JobView,
+    NodeSample,
+    NodeView,
+    PlanKey,
+    StagedCopy,
+    TierUse,
+    UsePoint,
+)
 from tierwise.plans import MemoryPolicy, Moves, Part, Plan
 from tierwise.tiers import Tier
 from tierwise.units import GIB, MIB
@@ -126,3 +137,22 @@ SUBMITTED = JobView(0, "fedcba9876543210", 1000, "cap", "submitted")
 HOSTILE = JobView(
     4715, "", 4294967294, "", "running", {"n1": sample(4715, None, agrees=None, dram=5)}, (), ("\x1b[2J\r gone",)
 )
+
+STAGED = [
+    StagedCopy(
+        "n1",
+        "cxl",
+        "/data/image\x1b[2J.sif",
+        "/run/c/data",
+        80 << 20,
+        80 << 20,
+        1000,
+        True,
+        True,
+        9,
+        NOON,
+        3,
+        ("job:7",),
+    ),
+    StagedCopy("n1", "cxl", "/data/new.sif", "", 40 << 20, 10 << 20, 1000, False, False, 0, 0, 1),
+]

@@ -15,6 +15,7 @@ from tierwise_cli.show.nodes import nodes
 from tierwise_cli.show.plan import plans
 from tierwise_cli.show.plot import Layer, Plot
 from tierwise_cli.show.report import report
+from tierwise_cli.show.stage import stage
 from tierwise_cli.show.status import status
 
 ORDERS = {"n1": ("dram", "pmem", "cxl")}
@@ -37,6 +38,7 @@ PICTURES: dict[str, RenderableType] = {
         [DryRunPlan("n1", values.CROWDED, ("CAP fills the slowest tier first",)), DryRunPlan("n2", None, ())]
     ),
     "doctor": doctor(MECHANISMS),
+    "stage": stage(values.STAGED),
     "health": health(Health(False, "0.1.0", "sqlite", 3, 1, 1, ("the database is read-only",))),
 }
 
@@ -151,3 +153,11 @@ def test_a_reports_plot_is_as_high_as_the_job_was() -> None:
     plot = Plot((Layer("dram", [100, 50, 50]), Layer("cxl", [0, 50, 0])), top=100, span="9 s", height=4, width=6)
     rows = [row[11:] for row in draw(plot, 40).splitlines()]
     assert rows == ["██▓▓  ", "██▓▓  ", "██████", "██████", "0  9 s"]
+
+
+def test_staged_copies() -> None:
+    lines = draw(PICTURES["stage"], 200).splitlines()
+    assert [word in lines[1] for word in ("n1", "cxl", "40 MiB", "copying, 25 %", "/data/new.sif")] == [True] * 5
+    assert "job:7, 2 others, pinned" in lines[2]
+    assert "\x1b" not in "".join(lines)
+    assert "Nothing of yours" in draw(stage([]), 80)

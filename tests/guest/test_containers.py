@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from handmade import NOBODY, AgentProcess, until
 
 from tierwise.local import ask
 from tierwise_cli.container.commandline import OF_SHELL, WITH_VALUE
@@ -118,6 +120,29 @@ tierwise-exec --silent exec -B /data /data/image.sif sh -c '{inside}'
     assert stack.wait(job, timeout=120)["JobState"] == "COMPLETED", stack.output(job)
     said = stack.output(job).splitlines()
     assert said == [f"{CXL} {8 * MIB // 4096} 1", "1,2,3", "table.csv", "1", "file"]
+
+
+APART = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", 'mount -t tmpfs hidden /data; exec "$@"', "sh")
+
+
+def test_an_agent_in_a_mount_namespace_of_its_own(image: Path) -> None:
+    """As its unit starts it: it doesn't see what users see, and what it mounts they have to."""
+    with tempfile.TemporaryDirectory(prefix="tw-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        agent = AgentProcess(folder, "apart", {}, APART)
+        agent.start()
+        assert list(Path(f"/proc/{agent.pid}/root/data").iterdir()) == []
+        question = {"op": "stage", "path": str(image), "wait": 1, "hold": 0}
+        copy = Path(until(lambda: agent.ask(**question).get("path"), "a copy", 60))
+        assert copy.read_bytes() == image.read_bytes()
+        agent.ask(op="prolog", job_id=1, uid=NOBODY, comment="", tier="", restart=0, scratch=MIB)
+        scratch = Path(agent.ask(op="stage_job", job_id=1, uid=NOBODY, scratch=MIB)["scratch"])
+        assert scratch.is_mount()
+        agent.ask(op="epilog", job_id=1, uid=NOBODY)
+        assert not scratch.exists()
+        agent.close()
+        assert name not in Path("/proc/self/mountinfo").read_text()
 
 
 def test_which_options_have_a_value_is_as_apptainer_says() -> None:

@@ -155,8 +155,8 @@ def confinement() -> list[str]:
 class AgentProcess:
     """A real agent, as its command starts it, with the rights that its unit gives it."""
 
-    def __init__(self, folder: Path, node: str, agent: Mapping[str, object]) -> None:
-        self.folder, self.node = folder, node
+    def __init__(self, folder: Path, node: str, agent: Mapping[str, object], prefix: tuple[str, ...] = ()) -> None:
+        self.folder, self.node, self._prefix = folder, node, prefix
         self.socket = folder / f"agent-{node}.sock"
         self.config, self.log = folder / "tierwise.toml", folder / "agent.log"
         self.configure(agent)
@@ -199,7 +199,7 @@ class AgentProcess:
                 "--node",
                 self.node,
             ]
-            self._process = subprocess.Popen([*confinement(), *command], stderr=log)
+            self._process = subprocess.Popen([*self._prefix, *confinement(), *command], stderr=log)
         until(self.answers, f"the agent to answer, see {self.log.read_text()}", 30)
 
     def answers(self) -> bool:
