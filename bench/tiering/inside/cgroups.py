@@ -92,7 +92,10 @@ class Job:
         return int((self.folder / "memory.peak").read_text())
 
     def remove(self) -> None:
-        """Remove its cgroups."""
+        """End it if it still runs, and remove its cgroups."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
         (self.folder / "step_0").rmdir()
         self.folder.rmdir()
 

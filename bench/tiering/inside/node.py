@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,30 +34,36 @@ def measure(trial: dict[str, Any]) -> dict[str, Any]:
         Path(path).write_text(value)
     free = memory.leave_free({int(node): size for node, size in trial["free"].items()})
     agent = Agent(SYSTEM_CPU) if environment.manager == "tierwise" else None
-    jobs = []
-    for number, (workflow, directive) in enumerate(trial["jobs"].items(), start=1):
-        job = Job(trial["first_id"] + number, workflow, SYSTEM_CPU + number, LIMIT)
-        if agent:
-            job.start(agent.task(job.job_id, directive, trial["memory"][workflow]))
-        else:
-            job.start(INTERLEAVE if environment.manager == "interleave" else None)
-        jobs.append(job)
-    for job in jobs:
-        job.await_ready()
-    if environment.manager == "damon":
-        damon.start([job.process.pid for job in jobs])
-    outcome = _run(jobs)
-    outcome["free"] = free
-    if agent:
-        outcome["agent"] = {job.workflow: agent.job(job.job_id)["moves"] for job in jobs}
+    jobs = [
+        Job(trial["first_id"] + cpu, workflow, cpu, LIMIT) for cpu, workflow in enumerate(trial["jobs"], SYSTEM_CPU + 1)
+    ]
+    try:
         for job in jobs:
-            agent.ended(job.job_id)
-        outcome["log"] = agent.stop()
-    if environment.manager == "damon":
-        outcome["damon"] = damon.stop()
-    for job in jobs:
-        job.remove()
+            job.start(_policy(trial, job, agent))
+        for job in jobs:
+            job.await_ready()
+        if environment.manager == "damon":
+            damon.start([job.process.pid for job in jobs])
+        outcome = _run(jobs) | {"free": free}
+        if environment.manager == "damon":
+            outcome["damon"] = damon.stop()
+        if agent:
+            outcome["agent"] = {job.workflow: agent.job(job.job_id)["moves"] for job in jobs}
+    finally:
+        for job in jobs:
+            job.remove()
+        if agent:
+            for job in jobs:
+                agent.ended(job.job_id)
+            print(agent.stop(), file=sys.stderr)
     return outcome
+
+
+def _policy(trial: dict[str, Any], job: Job, agent: Agent | None) -> Callable[[], None] | None:
+    """The memory policy that the job starts with."""
+    if agent:
+        return agent.task(job.job_id, trial["jobs"][job.workflow], trial["memory"][job.workflow])
+    return INTERLEAVE if ENVIRONMENTS[trial["environment"]].manager == "interleave" else None
 
 
 def _run(jobs: list[Job]) -> dict[str, Any]:
