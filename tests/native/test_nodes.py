@@ -51,8 +51,8 @@ def test_idle_nodes_come_first_and_the_site_gets_its_weights_back(cluster: Stack
     cluster.run(["scontrol", "update", f"NodeName={names[11]}", "Weight=3"], user="root")
     for name in names:
         tell(cluster, name, 0.7 if name == names[0] else 0.0)
-    expected = {name: 1000 for name in names} | {names[0]: 1001, names[11]: 3000}
-    wait_until(lambda: weights(cluster) == expected, f"weights {expected}", 40)
+    expected = {name: 1000 for name in names} | {names[0]: 1002, names[11]: 3000}
+    wait_until(lambda: weights(cluster) == expected, f"weights {expected}, not {weights(cluster)}", 40)
 
     landed = cluster.sbatch("#!/bin/sh\ntrue\n", "--mem=50")
     assert cluster.wait(landed)["NodeList"] == names[1], "the first node is busy"

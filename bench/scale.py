@@ -1,0 +1,261 @@
+"""10,000 agents on one PostgreSQL: `make bench-scale`, as root. About five minutes.
+
+Two decision services share a PostgreSQL on this machine; simulated agents (scale_agents.py) report to them over TCP
+with MUNGE, as real ones do, while submissions are asked for at the first service's hook socket. In the middle
+PostgreSQL is restarted, and the second service is killed and started again. Then every acknowledged measurement and
+report must be in the database. PostgreSQL, both services, munged and the agents share this machine's cores.
+
+Beside it: 1,000 sbatch in series with Tierwise against Slurm alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from figures import Figure, publish
+from scale_agents import INTERVAL
+from sqlalchemy import text
+from submit import check_planned, pair, percentile, run
+
+from tierwise.client import DecisionClient
+from tierwise.errors import TierwiseError
+from tierwise.local import ask
+from tierwise_decision.database.engine import open_engine
+from tierwise_lab import munge
+from tierwise_lab.stack import Stack
+
+HERE = Path(__file__).parent
+AGENTS = 10_000
+SECONDS = 150.0
+RESTART_AT, KILL_AT, BACK_AFTER = 0.5, 0.75, 5.0
+"""When PostgreSQL is restarted and a service killed, as shares of the time; seconds until that service is back."""
+ASK_EVERY = 0.05
+BURST, SERIES = 1000, 50
+
+
+class PostgreSQL:
+    """A private server in a directory of its own, with its durability on; reached by a unix socket."""
+
+    def __init__(self, directory: Path) -> None:
+        self._bin = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
+        self.directory = directory
+        self.directory.mkdir()
+        shutil.chown(self.directory, "postgres")
+        self.url = f"postgresql://postgres@/postgres?host={self.directory}"
+        self._run("initdb", "-D", f"{self.directory}/data", "-A", "trust", "-U", "postgres")
+
+    def control(self, *args: str) -> None:
+        """pg_ctl."""
+        options = f"-c listen_addresses='' -c unix_socket_directories={self.directory} -c max_connections=50"
+        self._run("pg_ctl", "-D", f"{self.directory}/data", "-w", "-l", f"{self.directory}/log", "-o", options, *args)
+
+    def _run(self, program: str, *args: str) -> None:
+        command = [str(self._bin / program), *args]
+        subprocess.run(
+            command, user="postgres", cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True
+        )
+
+
+class Service:
+    """One decision service of several on a database."""
+
+    def __init__(self, directory: Path, database: str, munge_socket: Path) -> None:
+        directory.mkdir()
+        self.hook, self.socket = directory / "hook.sock", directory / "decision.sock"
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = int(probe.getsockname()[1])
+        self._config, self._log = directory / "tierwise.toml", directory / "log"
+        self._config.write_text(
+            f'[service]\nlisten = "127.0.0.1:{self.port}"\nsocket = "{self.socket}"\nhook_socket = "{self.hook}"\n'
+            f'database = "{database}"\nspool = "{directory}/spool"\n'
+            f'[agent]\nreport_interval = {INTERVAL}\n[munge]\nsocket = "{munge_socket}"\n'
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as log:
+            command = [sys.executable, "-m", "tierwise_decision.main", "--config", str(self._config)]
+            self.process = subprocess.Popen(command, stderr=log, env=os.environ | {"SLURM_CONF": "/nonexistent"})
+        deadline = time.monotonic() + 60
+        while not self.answers():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"a service does not answer: {self._log.read_text()[-500:]}")
+            time.sleep(0.1)
+
+    def answers(self) -> bool:
+        """Whether it does."""
+        try:
+            with DecisionClient(str(self.socket)) as client:
+                return bool(client.health().version)
+        except TierwiseError:
+            return False
+
+    def empty_spool(self) -> None:
+        """Wait until what the database did not take at first is in it."""
+        deadline = time.monotonic() + 120
+        with DecisionClient(str(self.socket)) as client:
+            while client.health().spooled:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"reports stay in the spool: {client.health().problems}")
+                time.sleep(0.5)
+
+    def end(self, number: signal.Signals) -> None:
+        """Send a signal and wait for the end."""
+        self.process.send_signal(number)
+        self.process.wait(60)
+
+
+class Submissions(threading.Thread):
+    """Asks a hook socket for a submission every ASK_EVERY seconds, as slurmctld does; keeps how long each took."""
+
+    def __init__(self, hook: Path) -> None:
+        super().__init__(daemon=True)
+        self._hook, self._over = hook, threading.Event()
+        self.milliseconds: list[float] = []
+        self.failures = 0
+
+    def run(self) -> None:
+        """Until `end`."""
+        number = 0
+        while not self._over.wait(ASK_EVERY):
+            number += 1
+            question: dict[str, str | int] = {
+                "op": "submit", "nonce": f"{number:016x}", "uid": 1000, "partition": "main", "nodes": 1,
+                "tier": "lat:64M,cap", "mem": 4 << 30, "mem_from": "user", "whole_node": 0, "user_gres": 0,
+                "launch": "sbatch", "job_name": "j", "account": "", "cpus": 1, "script": "#!/bin/sh\nsleep 1\n" * 20,
+            }  # fmt: skip
+            started = time.perf_counter()
+            try:
+                ask(str(self._hook), question, 5.0)
+            except TierwiseError:
+                self.failures += 1
+            self.milliseconds.append(1e3 * (time.perf_counter() - started))
+
+    def end(self) -> None:
+        """Ask no more."""
+        self._over.set()
+        self.join()
+
+
+@contextmanager
+def cluster() -> Iterator[tuple[PostgreSQL, list[Service], Path]]:
+    """PostgreSQL, munged and two services."""
+    top = Path(tempfile.mkdtemp(prefix="tw-scale-"))
+    top.chmod(0o755)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, top)
+        (top / "munge").mkdir(mode=0o755)
+        munge.install_key(top / "munge/munge.key", None)
+        munged = subprocess.Popen(munge.command(top / "munge"), stderr=subprocess.DEVNULL)
+        stack.callback(munged.wait, 10)
+        stack.callback(munged.terminate)
+        server = PostgreSQL(top / "postgresql")
+        server.control("start")
+        stack.callback(server.control, "stop", "-m", "immediate")
+        services = [Service(top / f"service{number}", server.url, top / "munge/munge.sock") for number in (1, 2)]
+        for service in services:
+            service.start()
+            stack.callback(service.end, signal.SIGTERM)
+        yield server, services, top / "munge/munge.sock"
+
+
+def agents(count: int, seconds: float) -> list[Figure]:
+    """The fleet, the submissions meanwhile, the failures in the middle, and the counting afterwards."""
+    with cluster() as (server, services, munge_socket):
+        command = [sys.executable, HERE / "scale_agents.py", str(seconds + INTERVAL), str(count), str(munge_socket)]
+        ports = [str(service.port) for service in services]
+        fleet = subprocess.Popen([*map(str, command), *ports], stdout=subprocess.PIPE, text=True)
+        time.sleep(INTERVAL)  # each agent has said its first word
+        submissions = Submissions(services[0].hook)
+        submissions.start()
+        time.sleep(seconds * RESTART_AT)
+        calm = list(submissions.milliseconds)
+        server.control("restart", "-m", "fast")
+        time.sleep(seconds * (KILL_AT - RESTART_AT))
+        services[1].end(signal.SIGKILL)
+        time.sleep(BACK_AFTER)
+        services[1].start()
+        said, _ = fleet.communicate(timeout=600)
+        submissions.end()
+        told = json.loads(said)
+        for service in services:
+            service.empty_spool()
+        kept = _kept(server.url)
+    lost = told["measurements"] - kept[0] + told["reports"] - kept[1]
+    print(f"agents: {told}; in the database: {kept[0]} measurements, {kept[1]} reports")
+    took = submissions.milliseconds
+    return [
+        Figure("agents", "simulated agents", count),
+        Figure("reports_per_s", "samples, batches and reports taken per second", told["words"] / told["seconds"]),
+        Figure("submit_p99_ms", "a submission meanwhile, 99th percentile ms", percentile(took, 0.99), at_most=20),
+        Figure("submit_p99_ms_calm", "… before anything was broken", percentile(calm, 0.99), at_most=20),
+        Figure("submit_median_ms", "… median ms", percentile(took, 0.5)),
+        Figure("submit_failures", "… that had no answer", submissions.failures, at_most=0),
+        Figure("lost_reports", "acknowledged, but not in the database", lost, at_most=0),
+    ]  # fmt: skip
+
+
+def _kept(url: str) -> tuple[int, int]:
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        measurements = connection.execute(text("SELECT count(*) FROM measurements")).scalar_one()
+        reports = connection.execute(text("SELECT count(*) FROM reports")).scalar_one()
+    engine.dispose()
+    return int(measurements), int(reports)
+
+
+def burst() -> list[Figure]:
+    """1,000 sbatch in series, ours and Slurm's own taking turns."""
+    with pair() as (ours, plain):
+        took = {ours: 0.0, plain: 0.0}
+        for _ in range(BURST // SERIES):
+            for stack in took:
+                took[stack] += series(stack)
+        check_planned(ours)
+        slow = ours.log("slurmctld").count("very large processing time")
+    return [
+        Figure("sbatch_burst_ratio", "1,000 sbatch in series, against Slurm alone", took[plain] / took[ours], 0.8),
+        Figure("long_processing_times", "slurmctld's warnings about it", slow, at_most=0),
+    ]
+
+
+def series(stack: Stack) -> float:
+    """Seconds that SERIES sbatch take."""
+    tier = "--tier=cap" if stack.options.with_tierwise else ""
+    loop = f"for n in $(seq {SERIES}); do sbatch -Q {tier} --mem=64 --begin=now+1hour --wrap true || exit; done"
+    started = time.perf_counter()
+    run(stack, ["sh", "-c", loop])
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "parts", nargs="*", choices=[[], "agents", "burst"], help="only these; default: all, and the file"
+    )
+    parser.add_argument("--agents", type=int, default=AGENTS)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    options = parser.parse_args()
+    figures: list[Figure] = []
+    if not options.parts or "agents" in options.parts:
+        figures += agents(options.agents, options.seconds)
+    if not options.parts or "burst" in options.parts:
+        figures += burst()
+    print(publish("scale" if not options.parts else "scale-part", figures, 1))
+
+
+if __name__ == "__main__":
+    main()
