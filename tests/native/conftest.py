@@ -15,9 +15,10 @@ from tierwise_lab.stack import Stack
 def stack() -> Iterator[Stack]:
     """Slurm with all of Tierwise: the one that most tests share, so leave it as you found it.
 
-    The hook is patient: on a busy machine these tests are not about who missed a budget.
+    The hook is patient: on a busy machine these tests are not about who missed a budget. Jobs that say --tier=auto
+    get what history says.
     """
-    with Stack(StackOptions(hook_budget_ms=5000)) as running:
+    with Stack(StackOptions(hook_budget_ms=5000, settings={"service.sizing": {'"*"': "enforce"}})) as running:
         yield running
 
 

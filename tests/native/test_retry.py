@@ -11,14 +11,18 @@ from tierwise_lab.daemons import wait_until
 from tierwise_lab.stack import Stack
 
 MIB = 1 << 20
+TOO_SMALL = "--mem=100M"
 HOLD = """python3 -c '
 held = bytearray(150 << 20)
 for page in range(0, len(held), 4096):
     held[page] = 1
 '
 """
-HUNGRY = f"#!/bin/sh\nexec {HOLD}"
-TOO_SMALL = "--mem=100M"
+
+
+def hungry(kind: str) -> str:
+    """A script that needs more than TOO_SMALL; each kind has a history of its own."""
+    return f"#!/bin/sh\n# {kind}\nexec {HOLD}"
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def attempts(stack: Stack, job_id: int | str, count: int) -> tuple[Attempt, ...]
 
 @pytest.mark.parametrize("tier", [["--tier=cap"], []], ids=["planned", "unplanned"])
 def test_too_little_memory_ends_well_and_the_dependent_runs_after_it(stack: Stack, tier: list[str]) -> None:
-    job = stack.sbatch(HUNGRY, TOO_SMALL, "--tier-retry=2", *tier)
+    job = stack.sbatch(hungry("planned" if tier else "unplanned"), TOO_SMALL, "--tier-retry=2", *tier)
     after = stack.sbatch("#!/bin/sh\ntrue\n", f"--dependency=afterok:{job}")
     wait_until(lambda: stack.job(job)["JobState"] == "COMPLETED", f"job {job} to end well", 60)
     assert stack.wait(after)["JobState"] == "COMPLETED"
@@ -65,7 +69,7 @@ def test_in_an_array_only_the_failed_task_is_mended(stack: Stack) -> None:
 
 
 def test_no_more_often_than_allowed(stack: Stack) -> None:
-    job = stack.sbatch(HUNGRY, "--mem=30M", "--tier-retry=1")
+    job = stack.sbatch(hungry("once"), "--mem=30M", "--tier-retry=1")
     wait_until(lambda: stack.job(job)["JobState"] == "OUT_OF_MEMORY", "the job to give up", 60)
     assert stack.job(job)["Restarts"] == "1"
     _, last = attempts(stack, job, 2)
@@ -74,14 +78,14 @@ def test_no_more_often_than_allowed(stack: Stack) -> None:
 
 
 def test_who_says_no_requeue_is_not_requeued(stack: Stack) -> None:
-    job = stack.sbatch(HUNGRY, TOO_SMALL, "--tier-retry=1", "--no-requeue")
+    job = stack.sbatch(hungry("no requeue"), TOO_SMALL, "--tier-retry=1", "--no-requeue")
     assert stack.wait(job)["JobState"] == "OUT_OF_MEMORY"
     (only,) = attempts(stack, job, 1)
     assert "--no-requeue" in only.action
 
 
 def test_not_without_permission(stack: Stack) -> None:
-    job = stack.sbatch(HUNGRY, TOO_SMALL)
+    job = stack.sbatch(hungry("no permission"), TOO_SMALL)
     assert stack.wait(job)["JobState"] == "OUT_OF_MEMORY"
     (only,) = attempts(stack, job, 1)
     assert (only.cause, only.action) == ("memory", "")
@@ -119,7 +123,7 @@ def test_a_job_that_its_user_cancels_stays_cancelled(stack: Stack) -> None:
 def test_a_dead_service_holds_nobody(stack: Stack) -> None:
     stack.stop("decision")
     try:
-        job = stack.sbatch(HUNGRY, TOO_SMALL, "--tier-retry=1")
+        job = stack.sbatch(hungry("no service"), TOO_SMALL, "--tier-retry=1")
         assert stack.wait(job)["JobState"] == "OUT_OF_MEMORY"
     finally:
         stack.start("decision")
