@@ -16,7 +16,7 @@ from tierwise_lab.stack import Stack
 
 SCRIPT = """#!/bin/sh
 readlink "$TIERWISE_STAGE/input"
-srun --export=NONE cat $TIERWISE_STAGE/input
+srun --export=NONE /bin/cat $TIERWISE_STAGE/input
 srun sh -c 'echo kept > $TIERWISE_SCRATCH/file'
 cat $TIERWISE_SCRATCH/file
 stat -c '%a %U' $TIERWISE_SCRATCH
@@ -46,7 +46,7 @@ def test_a_job_with_staged_input_and_scratch(stack: Stack, source: Path) -> None
     record = stack.wait(job)
     output = stack.output(job)
     assert record["JobState"] == "COMPLETED", output
-    lines = [line for line in output.splitlines() if "slurmstepd" not in line and "srun" not in line]
+    lines = [line for line in output.splitlines() if "slurmstepd" not in line]
     assert lines[0].startswith(f"{stack.layout.run}/stage-{record['BatchHost']}/"), output
     assert lines[1] == source.read_text().strip()
     assert lines[2:4] == ["kept", f"700 {ALICE}"]

@@ -1,4 +1,4 @@
-"""Makes one copy, as its owner: `python -I -m tierwise_node.staging.copying ORDER`.
+"""Makes one copy, as its owner: `main`, in a process of its own with the order as its argument (maker.py).
 
 Started as root with two open folders, the host's root and an empty one for the copy. Before it looks at anything it
 becomes the user for good, with nobody able to trace it. Extended attributes, setuid bits and write permissions stay
@@ -214,7 +214,3 @@ def main() -> None:
     except OSError as error:
         name = f"{error.filename}: " if isinstance(error.filename, str | Path) else ""
         _say(error=f"{name}{error.strerror}")
-
-
-if __name__ == "__main__":
-    main()

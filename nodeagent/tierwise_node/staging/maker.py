@@ -35,7 +35,7 @@ async def make(root: int, source: Source, who: User, folder: Path, told: Callabl
     }  # fmt: skip
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-m", "tierwise_node.staging.copying", json.dumps(order),
+            sys.executable, "-I", "-c", _program(), json.dumps(order),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, pass_fds=(root, target),
             cwd="/", env={"LC_ALL": "C.UTF-8"}, limit=MOST_LINE,
         )  # fmt: skip
@@ -50,6 +50,12 @@ async def make(root: int, source: Source, who: User, folder: Path, told: Callabl
             process.kill()
         with contextlib.suppress(TimeoutError):  # it may hang in a file system that does
             await asyncio.wait_for(process.wait(), DYING)
+
+
+def _program() -> str:
+    """The copying module's, with our own path: packages and checkouts put their libraries there themselves."""
+    path = [folder for folder in sys.path if folder.startswith("/")]
+    return f"import sys; sys.path[:] = {path!r}; from tierwise_node.staging.copying import main; main()"
 
 
 async def _followed(process: asyncio.subprocess.Process, source: Source, told: Callable[[int], None]) -> Made:
