@@ -21,10 +21,16 @@ FOOTPRINT = {name: size * MIB for name, size in (
 )}  # fmt: skip
 """Peak of each job's cgroup where all is DRAM, libraries and page cache included."""
 
+SLACK = 1.1
 DRAM_SHARE = 0.5
 PMEM_SHARE = 0.25
 ROOMY = 4096 * MIB
 """More than any tier of the machine has."""
+
+
+def limit(workflow: str) -> int:
+    """What a careful user asks for with --mem: a little more than the program uses."""
+    return int(FOOTPRINT[workflow] * SLACK) if FOOTPRINT[workflow] else ROOMY
 
 
 def free(memory: str, workflows: Iterable[str], dram: float = DRAM_SHARE) -> dict[int, int]:

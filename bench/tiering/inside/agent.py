@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tiering.inside.cgroups import NODE, USER, memory_policy
+from tiering.inside.cgroups import NODE, USER, Job, memory_policy
 from tierwise.errors import UnavailableError
 from tierwise.local import ask
 
@@ -33,6 +33,7 @@ class Agent:
         config = FOLDER / "tierwise.toml"
         settings = {"service": str(FOLDER / "decision.sock"), "socket": str(SOCKET), "state": str(FOLDER / "state")}
         config.write_text("[agent]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+        self._answers: dict[int, dict[str, str]] = {}
         self._log = (FOLDER / "agent.log").open("wb")
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tierwise_node.main", "--config", str(config), "--node", NODE],
@@ -56,27 +57,27 @@ class Agent:
         """Ask as SPANK does when a task starts; what sets the policy that the agent wants, if it wants one."""
         question: dict[str, str | int] = {"op": "task", "job_id": job_id, "step": 0, "uid": USER}
         question |= {"tier": directive, "mem": memory}
-        answer = ask(str(SOCKET), question, timeout=START_S)
+        answer = self._answers[job_id] = ask(str(SOCKET), question, timeout=START_S)
         kind = KINDS.get(answer.get("policy", ""))
         if kind is None:
             return None
         flags = STATIC_NODES | (NUMA_BALANCING if answer["numa_balancing"] == "1" else 0)
         return memory_policy(kind | flags, [int(node) for node in answer["nodes"].split(",")])
 
-    def job(self, job_id: int) -> dict[str, Any]:
-        """What it knows of a job."""
-        found: dict[str, Any] = json.loads(ask(str(SOCKET), {"op": "job", "job_id": job_id}, timeout=START_S)["json"])
+    def known(self, jobs: Sequence[Job]) -> dict[str, Any]:
+        """What it answered to each job's task, and what it knows of the job now."""
+        found: dict[str, Any] = {"log": self.log()}
+        for job in jobs:
+            now = ask(str(SOCKET), {"op": "job", "job_id": job.job_id}, timeout=START_S)
+            found[job.workflow] = {"answer": self._answers[job.job_id], "job": json.loads(now["json"])}
         return found
 
-    def ended(self, job_id: int) -> None:
-        """Tell it as the epilog does."""
-        ask(str(SOCKET), {"op": "epilog", "job_id": job_id, "uid": USER}, timeout=START_S)
-
-    def stop(self) -> str:
-        """End it; its log."""
+    def stop(self) -> None:
+        """Tell it that the jobs have ended, as the epilog does, and end it."""
+        for job_id in self._answers:
+            ask(str(SOCKET), {"op": "epilog", "job_id": job_id, "uid": USER}, timeout=START_S)
         self._process.send_signal(signal.SIGTERM)
         self._process.wait()
-        return self.log()
 
     def log(self) -> str:
         """What it wrote."""

@@ -32,17 +32,16 @@ def prepare() -> None:
 
 
 class Job:
-    """One job: `start`, wait for its `ready`, `go`, and `done` is what it printed in the end."""
+    """One job, started under the memory policy that `policy` sets in its process before it runs. Wait for its
+    `ready`, let it `go`, and `done` is what it printed in the end."""
 
-    def __init__(self, job_id: int, workflow: str, cpu: int, limit: int) -> None:
+    def __init__(
+        self, job_id: int, workflow: str, cpu: int, limit: int, policy: Callable[[], None] | None = None
+    ) -> None:
         self.job_id, self.workflow, self.cpu = job_id, workflow, cpu
         self.folder = ROOT / f"job_{job_id}"
         (self.folder / "step_0").mkdir(parents=True)
         (self.folder / "memory.max").write_text(str(limit))
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self, policy: Callable[[], None] | None = None) -> None:
-        """Start it, under a memory policy that `policy` sets in its process before it runs."""
 
         def enter() -> None:
             (self.folder / "step_0/cgroup.procs").write_text(str(os.getpid()))
@@ -51,7 +50,7 @@ class Job:
             os.setgid(USER)
             os.setuid(USER)
 
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "tiering.inside.job", self.workflow, str(self.cpu)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -60,12 +59,6 @@ class Job:
             cwd="/",
             env=ENVIRONMENT,
         )
-
-    @property
-    def process(self) -> subprocess.Popen[str]:
-        """The running process."""
-        assert self._process is not None
-        return self._process
 
     def await_ready(self) -> None:
         """Wait until it has loaded what it needs."""
@@ -93,9 +86,8 @@ class Job:
 
     def remove(self) -> None:
         """End it if it still runs, and remove its cgroups."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self.process.kill()
+        self.process.wait()
         (self.folder / "step_0").rmdir()
         self.folder.rmdir()
 

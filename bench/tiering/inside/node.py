@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,23 @@ SYSTEM_CPU = 0
 VMSTAT = ("pswpin", "pswpout", "pgmajfault", "pgfault", "pgpromote_success", "pgmigrate_success")
 DEMOTED = ("pgdemote_kswapd", "pgdemote_direct", "pgdemote_khugepaged", "pgdemote_proactive")
 INTERLEAVE = cgroups.memory_policy(3, [0, 1, 2])
-LIMIT = 1 << 30
-"""The jobs' memory limit, far above what they use."""
 
 
 def measure(trial: dict[str, Any]) -> dict[str, Any]:
     """Run the trial's jobs at the same time, each on a CPU of its own, and say what the kernel saw.
 
-    `environment` is its name, `jobs` maps each workflow to its directive, `free` are bytes left free on each node.
+    `environment` is its name, `jobs` maps each workflow to its directive, `memory` to its limit, `free` are bytes left
+    free on each node.
     """
     environment = ENVIRONMENTS[trial["environment"]]
     for path, value in environment.settings.items():
         Path(path).write_text(value)
     free = memory.leave_free({int(node): size for node, size in trial["free"].items()})
     agent = Agent(SYSTEM_CPU) if environment.manager == "tierwise" else None
-    jobs = [
-        Job(trial["first_id"] + cpu, workflow, cpu, LIMIT) for cpu, workflow in enumerate(trial["jobs"], SYSTEM_CPU + 1)
-    ]
+    jobs: list[Job] = []
     try:
-        for job in jobs:
-            job.start(_policy(trial, job, agent))
+        for number in range(len(trial["jobs"])):
+            jobs.append(_start(trial, number, agent))
         for job in jobs:
             job.await_ready()
         if environment.manager == "damon":
@@ -48,22 +44,22 @@ def measure(trial: dict[str, Any]) -> dict[str, Any]:
         if environment.manager == "damon":
             outcome["damon"] = damon.stop()
         if agent:
-            outcome["agent"] = {job.workflow: agent.job(job.job_id)["moves"] for job in jobs}
+            outcome["agent"] = agent.known(jobs)
     finally:
         for job in jobs:
             job.remove()
         if agent:
-            for job in jobs:
-                agent.ended(job.job_id)
-            print(agent.stop(), file=sys.stderr)
+            agent.stop()
     return outcome
 
 
-def _policy(trial: dict[str, Any], job: Job, agent: Agent | None) -> Callable[[], None] | None:
-    """The memory policy that the job starts with."""
-    if agent:
-        return agent.task(job.job_id, trial["jobs"][job.workflow], trial["memory"][job.workflow])
-    return INTERLEAVE if ENVIRONMENTS[trial["environment"]].manager == "interleave" else None
+def _start(trial: dict[str, Any], number: int, agent: Agent | None) -> Job:
+    workflow, directive = list(trial["jobs"].items())[number]
+    cpu, limit = SYSTEM_CPU + 1 + number, trial["memory"][workflow]
+    policy = INTERLEAVE if ENVIRONMENTS[trial["environment"]].manager == "interleave" else None
+    if agent:  # before its cgroup is there, as a prolog would
+        policy = agent.task(trial["first_id"] + number, directive, limit)
+    return Job(trial["first_id"] + number, workflow, cpu, limit, policy)
 
 
 def _run(jobs: list[Job]) -> dict[str, Any]:
