@@ -12,6 +12,7 @@
 local answer = require("tierwise_hook.answer")
 local comment = require("tierwise_hook.comment")
 local request = require("tierwise_hook.request")
+local scratch = require("tierwise_hook.scratch")
 local service = require("tierwise_hook.service")
 local slurmconf = require("tierwise_hook.slurmconf")
 local steps = require("tierwise_hook.steps")
@@ -19,6 +20,7 @@ local steps = require("tierwise_hook.steps")
 local tierwise = {}
 
 local LOG_EVERY_S = 60
+local MIB = 1024 * 1024
 -- ESLURM_INVALID_TASK_MEMORY: sbatch prints "Memory required by task is not available" below our own words, where
 -- slurm.ERROR would be an "Unspecified error".
 local REFUSED = 2044
@@ -70,6 +72,10 @@ local function submit(job, part_list)
    if not described then
       return nil, why
    end
+   local raised = scratch.raised(request.spank(job, "TIER_SCRATCH"), described, conf)
+   if raised then
+      described.memory = raised * MIB
+   end
    local fields
    fields, why = service.ask(settings.socket, settings.budget_ms / 1000, request.fields(job, described))
    if not fields then
@@ -78,6 +84,7 @@ local function submit(job, part_list)
    local writes
    writes, why = answer.check(fields, job, described, conf)
    if writes and not writes.refuse then
+      writes.memory = writes.memory or raised
       answer.write(writes, job)
    end
    return writes, why

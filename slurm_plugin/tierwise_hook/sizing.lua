@@ -38,6 +38,16 @@ local function nodes_with(mib, partition, conf)
    return count
 end
 
+--- Whether Slurm would take a job with `mib` per node, in each of its partitions.
+function sizing.suits(mib, described, conf)
+   for _, partition in ipairs(described.partitions) do
+      if mib > most_memory(partition, described.cpus, conf) or nodes_with(mib, partition, conf) < described.nodes then
+         return false
+      end
+   end
+   return true
+end
+
 --- MiB per node to write; nil where there is nothing to write, with what is wrong where something is.
 function sizing.memory(text, described, conf)
    local bytes = counted(text)
@@ -49,12 +59,7 @@ function sizing.memory(text, described, conf)
       return nil -- memory per GPU; a step of srun's own, which would ask for what its user said
    end
    local mib = math.ceil(bytes / MIB)
-   for _, partition in ipairs(described.partitions) do
-      if mib > most_memory(partition, described.cpus, conf) or nodes_with(mib, partition, conf) < described.nodes then
-         return nil
-      end
-   end
-   return mib
+   return sizing.suits(mib, described, conf) and mib or nil
 end
 
 --- Minutes to write; nil where there is nothing to write, with what is wrong where something is.

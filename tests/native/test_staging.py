@@ -46,6 +46,7 @@ def test_a_job_with_staged_input_and_scratch(stack: Stack, source: Path) -> None
     record = stack.wait(job)
     output = stack.output(job)
     assert record["JobState"] == "COMPLETED", output
+    assert record["MinMemoryNode"] == "208M"  # with its scratch
     lines = [line for line in output.splitlines() if "slurmstepd" not in line]
     assert lines[0].startswith(f"{stack.layout.run}/stage-{record['BatchHost']}/"), output
     assert lines[1] == source.read_text().strip()
