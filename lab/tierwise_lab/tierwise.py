@@ -25,7 +25,7 @@ def install(options: StackOptions, layout: Layout, release: str, service: str, s
     layout.config.write_text(toml(settings(options, layout, service, share)))
     shutil.copytree(PLUGIN, layout.lua, ignore=shutil.ignore_patterns("__pycache__"))
     layout.job_submit.write_text(job_submit(layout, options.hook_budget_ms))
-    for name in ("prolog", "epilog", "epilog_slurmctld", "jobcomp"):
+    for name in ("prolog", "epilog", "epilog_slurmctld", "jobcomp", "task_prolog"):
         script = (PLUGIN / name).read_text().replace("/usr/lib/tierwise", str(layout.lua))
         (layout.etc / name).write_text(script.replace("/run/tierwise", str(layout.run)))
         (layout.etc / name).chmod(0o755)
