@@ -58,7 +58,7 @@ def test_a_job_with_staged_input_and_scratch(stack: Stack, source: Path) -> None
     (copy,) = [row for row in copies(stack, record["BatchHost"]) if row["source"] == str(source)]
     wait_until(lambda: copies(stack, record["BatchHost"])[0]["held"] == 0, "the job to let go of its copy", 30)
     assert copy["public"] is False
-    assert stack.run(["cat", str(copy["path"])], user="alice").stdout == source.read_text()
+    assert stack.run(["cat", str(copy["path"])]).stdout == source.read_text()
 
 
 def test_options_in_the_script(stack: Stack, source: Path) -> None:
