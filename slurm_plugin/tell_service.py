@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PATIENCE_S = {"ending": 15.0, "ended": 3.0}
+EPILOG = {
+    "job_id": b"SLURM_JOB_ID", "array_job": b"SLURM_ARRAY_JOB_ID", "array_task": b"SLURM_ARRAY_TASK_ID",
+    "node_list": b"SLURM_JOB_NODELIST",  # squeue may not show it any more
+}  # fmt: skip
 JOBCOMP = {
     "job_id": b"JOBID", "uid": b"UID", "state": b"JOBSTATE", "started": b"START", "ended": b"END", "nodes": b"NODECNT",
-    "partition": b"PARTITION", "job_name": b"JOBNAME",
+    "partition": b"PARTITION", "job_name": b"JOBNAME", "array_job": b"ARRAYJOBID", "array_task": b"ARRAYTASKID",
 }  # fmt: skip
 
 
@@ -29,8 +33,7 @@ def fields(operation: str, environment: Mapping[bytes, bytes]) -> list[tuple[str
     """The message about this job, from what slurmctld has put into the environment."""
     told = [("op", operation.encode())]
     if operation == "ending":
-        nodes = environment.get(b"SLURM_JOB_NODELIST", b"")  # squeue may not show it any more
-        return [*told, ("job_id", environment.get(b"SLURM_JOB_ID", b"")), ("node_list", nodes)]
+        return [*told, *((key, environment.get(name, b"")) for key, name in EPILOG.items())]
     told += [(key, environment.get(name, b"")) for key, name in JOBCOMP.items()]
     code, _, signal = environment.get(b"EXITCODE", b"0:0").partition(b":")
     return [*told, ("exit_code", code or b"0"), ("exit_signal", signal or b"0")]

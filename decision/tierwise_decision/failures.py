@@ -20,7 +20,7 @@ from tierwise.slurm import Slurm, SlurmError, SlurmJob
 from tierwise.tiers import GRES_PREFIX
 from tierwise.units import MIB, format_size
 from tierwise_decision.complaints import Complaints
-from tierwise_decision.history import History, Mended, token_of, verdict
+from tierwise_decision.history import History, Mended, target_of, token_of, verdict
 from tierwise_decision.requests import Requested, Requests
 from tierwise_policy.failures import Cause, Mend, mend
 
@@ -66,7 +66,7 @@ class Failures:
         job_id, slurm = int(number[:18]), self._slurm
         if slurm is None:
             return {"status": "none", "reason": "no Slurm client is installed with the decision service"}
-        job = await asyncio.to_thread(slurm.job, job_id)
+        job = await asyncio.to_thread(slurm.job, job_id, target_of(fields))
         if job is None:
             return {"status": "none", "reason": f"Slurm does not know job {job_id}"}
         job = msgspec.structs.replace(job, node_list=job.node_list or fields.get("node_list", ""))
@@ -136,7 +136,7 @@ class Failures:
         with contextlib.suppress(SlurmError):  # then it starts later
             while time.monotonic() < deadline:
                 await asyncio.sleep(_LOOK)
-                now = await asyncio.to_thread(slurm.job, job.job_id)
+                now = await asyncio.to_thread(slurm.job, job.job_id, job.target)
                 if now is None or now.state != "COMPLETING":
                     if now and now.state == "PENDING" and now.restarts > job.restarts:
                         await asyncio.to_thread(slurm.update, now, now=True)

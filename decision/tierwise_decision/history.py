@@ -29,6 +29,8 @@ MAX_RECENT = 10_000
 REPORT_WAIT = 10.0
 """Seconds that an ended job waits for its agents' reports: they come within one, where agents run."""
 _NOT_FINAL = ("COMPLETING", "PENDING", "REQUEUED")
+_NO_TASK = 0xFFFFFFFE
+"""Slurm's NO_VAL."""
 _ACCOUNT_EVERY = 60.0
 SECOND = 1_000_000_000
 _TOKEN = re.compile(r"(?:^|\s)tierwise=([0-9a-f]{16})$")
@@ -198,7 +200,7 @@ class History:
         job = tale.job()
         if self._slurm:
             with contextlib.suppress(TierwiseError):  # then the tale has to do
-                known_there = await asyncio.to_thread(self._slurm.job, tale.job_id)
+                known_there = await asyncio.to_thread(self._slurm.job, tale.job_id, target_of(fields))
                 if known_there and known_there.started == job.started:
                     job = known_there
         self.ended(msgspec.structs.replace(job, state=tale.state, ended=tale.ended * SECOND))
@@ -260,7 +262,7 @@ class History:
         state = known.state
         if state in _NOT_FINAL and not known.retried and self._slurm:
             with contextlib.suppress(TierwiseError):
-                last = await asyncio.to_thread(self._slurm.job, job.job_id)
+                last = await asyncio.to_thread(self._slurm.job, job.job_id, job.target)
                 if last and last.started == job.started:
                     state = last.state
         return msgspec.structs.replace(job, state=state, node_list=known.node_list or job.node_list)
@@ -342,6 +344,13 @@ def verdict(job: SlurmJob, reports: Sequence[JobReport]) -> Ending:
         derived_signal=job.derived_signal,
         oom_kills=sum(report.oom_kills for report in reports),
     )
+
+
+def target_of(fields: Mapping[str, str]) -> str:
+    """How Slurm names an array's task that one of its scripts tells of; empty for other jobs."""
+    array, task = fields.get("array_job", ""), fields.get("array_task", "")
+    known = array.isdigit() and task.isdigit() and int(array) > 0 and int(task) < _NO_TASK
+    return f"{array}_{task}" if known else ""
 
 
 def token_of(comment: str) -> str:

@@ -95,8 +95,8 @@ class Slurm(Protocol):
     def version(self) -> str:
         """`22.05.8`."""
 
-    def job(self, job_id: int) -> SlurmJob | None:
-        """A job that slurmctld still knows; None when it does not."""
+    def job(self, job_id: int, target: str = "") -> SlurmJob | None:
+        """A job that slurmctld still knows; None when it does not. `target` spares looking at all tasks of an array."""
 
     def script(self, job_id: int) -> str:
         """The batch script's text; empty where there is none."""

@@ -5,6 +5,7 @@ task) stands with the steps. Names are users' own words: the separator is drawn 
 """
 
 import secrets
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -21,15 +22,20 @@ FIELDS = (
 
 def ended(run: Run, since: int) -> Sequence[SlurmJob]:
     """The runs that ended since then (ns), with what their steps held at most. Raises SlurmError."""
-    separator = f"x{secrets.token_hex(16)}"
+    separator = f"x{secrets.token_hex(12)}"
     text = run(
         [
             "sacct", "--allusers", "--noheader", "--parsable2", "--duplicates", f"--delimiter={separator}",
-            f"--starttime={since // 1_000_000_000}", "--endtime=now", f"--format={','.join(FIELDS)}",
+            f"--starttime={_local(since)}", "--endtime=now", f"--format={','.join(FIELDS)}",
             "--state=BF,CA,CD,DL,F,NF,OOM,PR,TO",
         ]
     )  # fmt: skip
     return parse(text, separator)
+
+
+def _local(moment: int) -> str:
+    """Nanoseconds since the epoch as sacct reads a time: in this host's zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(moment // 1_000_000_000))
 
 
 def parse(text: str, separator: str) -> list[SlurmJob]:

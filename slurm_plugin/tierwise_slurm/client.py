@@ -29,9 +29,9 @@ class Client:
         """See Slurm."""
         return self._version
 
-    def job(self, job_id: int) -> SlurmJob | None:
+    def job(self, job_id: int, target: str = "") -> SlurmJob | None:
         """See Slurm. squeue fails for an id that it does not know; whether it is there at all, any other call says."""
-        found = (jobs.job(record) for record in jobs.ask(self._run, job_id, self.job_fields))
+        found = (jobs.job(record) for record in jobs.ask(self._run, target or str(job_id), self.job_fields))
         return next((job for job in found if job.job_id == job_id), None)
 
     def script(self, job_id: int) -> str:

@@ -8,21 +8,23 @@ from tierwise.slurm import SlurmJob
 from tierwise_slurm import values
 from tierwise_slurm.commands import Run
 
+_TEXTS = {"Reason": 64, "Partition": 64, "NodeList": 512, "tres-per-node": 256, "Name": 256, "Comment": 1100,
+    "Command": 512, "WorkDir": 512, "Container": 512}  # fmt: skip
+"""How long these may be: squeue pads and cuts. A token stands at the end of a comment of at most 1024."""
+_WIDTH = 24
 FIELDS = (
     "JobID", "ArrayJobID", "ArrayTaskID", "UserID", "State", "Reason", "exit_code", "DerivedEC", "RestartCnt",
     "Requeue", "BatchFlag", "Partition", "NumNodes", "NumCPUs", "NodeList", "MinMemory", "tres-per-node", "TimeLimit",
     "SubmitTime", "StartTime", "EndTime", "Name", "Comment", "Command", "WorkDir", "Container",
 )  # fmt: skip
 """squeue(1), --Format. The same names in 22.05, 24.11 and 26.05."""
-WIDTH = 4096
-"""A field is cut there; a token stands at the end of a comment of at most 1024."""
 
 
-def ask(run: Run, job_id: int, fields: tuple[str, ...] = FIELDS) -> list[dict[str, str]]:
-    """The records that squeue has for a job id: for that of an array's job, all of its tasks. Raises SlurmError."""
-    separator = f"x{secrets.token_hex(16)}"
-    wanted = ",".join(f"{field}:{WIDTH}{separator}" for field in fields)
-    text = run(["squeue", "--noheader", "--states=all", f"--jobs={job_id}", f"--Format={wanted}"])
+def ask(run: Run, target: str, fields: tuple[str, ...] = FIELDS) -> list[dict[str, str]]:
+    """The records that squeue has for a job: for the bare id of an array's job, all of its tasks. Raises SlurmError."""
+    separator = f"x{secrets.token_hex(12)}"
+    wanted = ",".join(f"{field}:{_TEXTS.get(field, _WIDTH)}{separator}" for field in fields)
+    text = run(["squeue", "--noheader", "--states=all", f"--jobs={target}", f"--Format={wanted}"])
     return records(text, separator, fields)
 
 

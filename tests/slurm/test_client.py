@@ -20,7 +20,7 @@ from tierwise_slurm.opening import of
 from tierwise_slurm.releases import Slurm2205, Slurm2411, Slurm2605, adapter
 
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.json"))
-SEPARATOR = re.compile(r"x[0-9a-f]{32}")
+SEPARATOR = re.compile(r"x[0-9a-f]{24}")
 
 
 class Replay:
@@ -50,7 +50,7 @@ class Replay:
 
 
 def _normal(argv: Sequence[str]) -> tuple[str, ...]:
-    return tuple(re.sub(r"--starttime=\d+", "--starttime=", SEPARATOR.sub("", word)) for word in argv)
+    return tuple(re.sub(r"--starttime=\S+", "--starttime=", SEPARATOR.sub("", word)) for word in argv)
 
 
 @pytest.fixture(params=RECORDED, ids=lambda path: path.stem)
