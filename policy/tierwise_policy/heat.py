@@ -119,7 +119,7 @@ def _integral(inner: Ranges, outer: Ranges, density: Numbers) -> float:
     """The sum of `density` per byte of `outer`, over what `inner` covers of it; both of one process."""
     if not len(outer):
         return 0.0
-    outer, density = outer[(order := np.argsort(outer["start"]))], density[order]
+    outer, density = outer[(order := np.argsort(outer["start"], kind="stable"))], density[order]
     places = np.stack([outer["start"], outer["end"]], axis=1).ravel().astype(np.float64)
     mass = np.cumsum(sizes(outer) * density)
     passed = np.stack([mass - sizes(outer) * density, mass], axis=1).ravel()

@@ -101,7 +101,7 @@ def _keys(ranges: Ranges, pids: npt.NDArray[np.int32]) -> tuple[Keys, Keys]:
 
 def _union(starts: Keys, ends: Keys) -> tuple[Keys, Keys]:
     """What any of the ranges covers, as few areas that ascend."""
-    order = np.argsort(starts)
+    order = np.argsort(starts, kind="stable")
     starts, reach = starts[order], np.maximum.accumulate(ends[order])
     first = np.concatenate([[True], starts[1:] > reach[:-1]])
     last = np.concatenate([first[1:], [True]])
