@@ -10,7 +10,6 @@ import time
 from collections.abc import Container
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from tierwise_node.memory.kept import without
@@ -59,10 +58,14 @@ class Sights:
             if sight is None or (sight.window != window.time and time.monotonic() >= sight.again):
                 sight = self._sights[job_id] = self._look(record, window)
             if len(sight.ranges):
-                plan = record.plan and msgspec.structs.replace(record.plan, granted={})  # is not among the ranges
-                return Holding(job_id, plan, sight.ranges, sight.located.copy(), True, record.suspended)
-        found = np.array([[record.found.get(name, 0) for name in self._topology.order]], np.int64)
-        return Holding(job_id, record.plan, np.zeros(1, RANGE), found, False, record.suspended)
+                unseen = np.maximum(self._found(record) - sight.located.sum(axis=0), 0)
+                ranges = np.concatenate([sight.ranges, np.zeros(1, RANGE)])
+                located = np.concatenate([sight.located, unseen])
+                return Holding(job_id, record.plan, ranges, located, True, record.suspended)
+        return Holding(job_id, record.plan, np.zeros(1, RANGE), self._found(record), False, record.suspended)
+
+    def _found(self, record: JobRecord) -> Bytes:
+        return np.array([[record.found.get(name, 0) for name in self._topology.order]], np.int64)
 
     def landed(self, job_id: int, rows: Ranges, source: int, target: int, moved: Moved, page: int) -> None:
         """Count on what a move within `rows` of one process did. What did not move is left alone for a while, too."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PRESSED = 10.0
 """Seconds for which more is kept free after the kernel has told of pressure."""
+MOST_BEATS = 4
+"""A beat that comes late may move what those before it did not, but no more than for so many."""
 CLOSEST = 0.25
 """Seconds between two beats at least, whatever wakes the agent."""
 
@@ -57,6 +59,7 @@ class Watch:
         self._pressed_until = 0.0
         self._before: tuple[float, dict[TierName, int]] = (0.0, {})
         self._taken: dict[TierName, float] = {}
+        self._since_last = interval
         jobs.wake = self._wake.set
 
     async def run(self) -> None:
@@ -95,7 +98,8 @@ class Watch:
             from tierwise_node.mover import Mover  # noqa: PLC0415  numpy: an agent without jobs goes without
 
             self._mover = Mover(self._jobs, self._topology, self._placer, self._jobs.events, self._rate)
-        await self._mover.beat(self.windows(), self._margins(begun), self._interval, begun + self._interval)
+        margins = self._margins(begun)
+        await self._mover.beat(self.windows(), margins, self._since_last, begun + self._interval)
 
     def _compare(self, record: JobRecord) -> None:
         """Count whether a job agrees with its plan, once the excess has had its time to move."""
@@ -109,6 +113,7 @@ class Watch:
         """What is to be kept free on each tier, by what it lost since the last beat (a mean that forgets)."""
         tiers = self._jobs.tiers()
         then, free = self._before
+        self._since_last = min(max(now - then, CLOSEST), MOST_BEATS * self._interval)
         seconds = max(now - then, self._interval)
         for tier in tiers:
             lost = max(free.get(tier.name, tier.free) - tier.free, 0) / seconds

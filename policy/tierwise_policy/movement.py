@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise_policy.heat import Ranges, hottest, sizes
-from tierwise_policy.quotas import Bytes, Holding, Level, Quotas, quotas
+from tierwise_policy.quotas import Bytes, Holding, Level, Quotas, pinned_bytes, quotas
 from tierwise_policy.recent import Recent
 from tierwise_policy.replacement import share
 
@@ -53,9 +53,7 @@ def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent,
     they need: carried out in order, no tier falls below its margin for a promotion, except to repair a pinned part.
     """
     worth = {each.job_id: pays(each.ranges, levels) for each in holdings}
-    stuck = {
-        each.job_id: np.where(recent.stuck(each.ranges, len(levels)), each.located, np.int64(0)) for each in holdings
-    }
+    stuck = {each.job_id: _stuck(each, recent) for each in holdings}
     quota = quotas(holdings, levels, worth, stuck)
     wanted = [_wanted(each, quota, worth[each.job_id], stuck[each.job_id]) for each in holdings]
     limits = _limits(holdings, wanted, quota, limit)
@@ -67,7 +65,8 @@ def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent,
         downs += _within(_moves(each, target, -1, down), limits[each.job_id])
     repairs = [move for move in ups if move.job_id in quota.broken]
     others = [move for move in ups if move.job_id not in quota.broken]
-    return tuple(_ordered([*repairs, *others], downs, levels, len(repairs)))
+    pageable = {each.job_id: int(each.found[0]) - pinned_bytes(each) for each in holdings}
+    return tuple(_ordered([*repairs, *others], downs, levels, len(repairs), pageable))
 
 
 def pays(ranges: Ranges, levels: Sequence[Level]) -> npt.NDArray[np.bool_]:
@@ -78,6 +77,15 @@ def pays(ranges: Ranges, levels: Sequence[Level]) -> npt.NDArray[np.bool_]:
     cost_ns = 2 * PAGE * 1e9 * PRICE / max(levels[-1].bandwidth, 1)
     worth: npt.NDArray[np.bool_] = accesses * saved_ns > cost_ns
     return worth
+
+
+def _stuck(holding: Holding, recent: Recent) -> Bytes:
+    """What of a job's memory stays where it is: what has just arrived, and of a tracked job what no tracker saw."""
+    stays = recent.stuck(holding.ranges, holding.located.shape[1])
+    if holding.trusted:
+        stays[holding.ranges["pid"] == 0] = True
+    stuck: Bytes = np.where(stays, holding.located, np.int64(0))
+    return stuck
 
 
 def _wanted(holding: Holding, quota: Quotas, worth: npt.NDArray[np.bool_], stuck: Bytes) -> Bytes:
@@ -180,26 +188,35 @@ def _cut(move: Move, size: int) -> Move:
     return Move(move.job_id, move.pid, move.start, move.end, move.source, move.target, size, move.why)
 
 
-def _ordered(ups: Sequence[Move], downs: Sequence[Move], levels: Sequence[Level], repairs: int) -> Iterator[Move]:
-    """Promotions where there is room, and before each one that finds none, demotions that make it."""
+def _ordered(
+    ups: Sequence[Move], downs: Sequence[Move], levels: Sequence[Level], repairs: int, pageable: dict[int, int]
+) -> Iterator[Move]:
+    """Promotions where there is room, and before each one that finds none, demotions that make it.
+
+    The first `repairs` of them are repairs. `pageable`: what each job may lose of the fastest tier before something of
+    it has come there; so a pinned part is whole at every moment.
+    """
     room = [level.free - level.margin for level in levels]
     waiting = list(downs[::-1])
     for number, move in enumerate(ups):
         reserve = levels[move.target].margin if number < repairs else 0
         while room[move.target] + reserve < move.size and waiting:
-            yield from _demote(waiting.pop(), room)
+            yield from _demote(waiting.pop(), room, pageable)
         size = min(move.size, max(room[move.target] + reserve, 0)) // PAGE * PAGE
         if size:
             room[move.target] -= size
             room[move.source] += size
+            pageable[move.job_id] += size if move.target == 0 else 0
             yield _cut(move, size)
     while waiting:
-        yield from _demote(waiting.pop(), room)
+        yield from _demote(waiting.pop(), room, pageable)
 
 
-def _demote(move: Move, room: list[int]) -> Iterator[Move]:
-    size = min(move.size, max(room[move.target], 0)) // PAGE * PAGE
+def _demote(move: Move, room: list[int], pageable: dict[int, int]) -> Iterator[Move]:
+    most = pageable[move.job_id] if move.source == 0 else move.size
+    size = max(min(move.size, room[move.target], most), 0) // PAGE * PAGE
     if size:
         room[move.target] -= size
         room[move.source] += size
+        pageable[move.job_id] -= size if move.source == 0 else 0
         yield _cut(move, size)

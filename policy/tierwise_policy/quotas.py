@@ -30,7 +30,8 @@ UNKNOWN = 0.5
 class Holding:
     """One job's memory. `located[i, t]`: bytes of `ranges[i]` on tier t (0: the fastest).
 
-    `trusted` false: the heat can't be believed (or nobody tracks the job, then it is one range of process 0).
+    `trusted` false: the heat can't be believed (or nobody tracks the job, then it is one range of process 0). A tracked
+    job has one range of process 0 for what no tracker saw, so that the sums are those of the job.
     """
 
     job_id: int
