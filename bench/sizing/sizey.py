@@ -2,11 +2,11 @@
 arXiv 2407.16353). Four classes of models for each process; their estimates of the peak are weighed by a resource
 allocation quality (RAQ) score, and an offset, chosen as what would have wasted least so far, is added.
 
-As the authors ran it: alpha 0, interpolation (softmax, beta 1), dynamic offset, smoothed MAPE, the first failure
-answered by the largest peak ever seen and then by doubling. Two things differ. Nothing of a task's own peak is used
-before it has run: their prototype lets it into the choice of the offset. And hyper-parameters are searched (three
-folds, a smaller grid) when a process's history has doubled, not after each task, so that a workflow takes minutes and
-not days; the models are fitted again after every task.
+As the authors ran it: alpha 0, dynamic offset, smoothed MAPE, the first failure answered by the largest peak ever seen
+and then by doubling; both of their strategies, interpolation (softmax, beta 1) and argmax. Two things differ. Nothing
+of a task's own peak is used before it has run: their prototype lets it into the choice of the offset. And
+hyper-parameters are searched (three folds, a smaller grid) when a process's history has doubled, not after each task,
+so that a workflow takes minutes and not days; the models are fitted again after every task.
 """
 
 import warnings
@@ -36,15 +36,19 @@ _FOLDS = 3
 
 
 class Sizey:
-    """One ensemble a process."""
+    """One ensemble a process. Predicts by interpolation, and keeps what argmax would have said."""
 
     def __init__(self) -> None:
         self._processes: dict[str, _Process] = {}
+        self.by_argmax: list[float] = []
+        """The other strategy's predictions, of the same models, in the order of the tasks."""
 
     def predict(self, task: Submitted) -> float:
-        """The interpolated estimate with its offset; the user's request until the process has run three times."""
+        """The estimate with its offset; the user's request until the process has run three times."""
         process = self._processes.get(task.process)
-        return process.predict(task) if process and process.ready else task.asked
+        interpolated, best = process.predict(task) if process and process.ready else (task.asked, task.asked)
+        self.by_argmax.append(best)
+        return interpolated
 
     def observe(self, task: Task) -> None:
         """Learn from a task, and fit its process's models again."""
@@ -57,8 +61,32 @@ class Sizey:
     def retry(self, task: Submitted, failed: float) -> float:
         """The largest peak ever seen, where that is more than the attempt had (by 5 %); else double."""
         process = self._processes.get(task.process)
-        most = process.most if process else 0.0
-        return most if most >= 1.05 * failed else 2 * failed
+        return _retry(process.most if process else 0.0, failed)
+
+
+class Argmax:
+    """Sizey's other strategy: what it said, task by task, on a second way through the same tasks."""
+
+    def __init__(self, models: Sizey) -> None:
+        self._said = iter(models.by_argmax)
+        self._most: dict[str, float] = {}
+
+    def predict(self, task: Submitted) -> float:
+        """What was said of this task."""
+        return next(self._said)
+
+    def observe(self, task: Task) -> None:
+        """Only what a retry needs: the models have learned."""
+        name = task.submitted.process
+        self._most[name] = max(self._most.get(name, 0.0), task.peak)
+
+    def retry(self, task: Submitted, failed: float) -> float:
+        """As Sizey's."""
+        return _retry(self._most.get(task.process, 0.0), failed)
+
+
+def _retry(most: float, failed: float) -> float:
+    return most if most >= 1.05 * failed else 2 * failed
 
 
 class _Process:
@@ -77,16 +105,20 @@ class _Process:
     def most(self) -> float:
         return max(self._peaks, default=0.0)
 
-    def predict(self, task: Submitted) -> float:
+    def predict(self, task: Submitted) -> tuple[float, float]:
+        """By interpolation, and by the best model alone."""
         at = np.array([float(task.input_bytes)])
         raw = np.array([float(member.estimate(at)[0]) for member in self._members])
         efficiency = 1 - raw / raw.max() if raw.max() > 0 else np.zeros(len(raw))
         accuracy = np.array([member.accuracy for member in self._members])
         raq = (1 - _ALPHA) * accuracy + _ALPHA * efficiency
         weights = np.exp(_BETA * raq) / np.exp(_BETA * raq).sum()
-        offset = float(weights @ np.array([member.offset for member in self._members]))
-        estimate = float(weights @ raw) * (1 + offset)
-        return estimate if estimate > 0 else min(self._peaks)
+        offsets = np.array([member.offset for member in self._members])
+        best = int(raq.argmax())
+        interpolated = float(weights @ raw) * (1 + float(weights @ offsets))
+        alone = float(raw[best]) * (1 + float(offsets[best]))
+        least = min(self._peaks)
+        return interpolated if interpolated > 0 else least, alone if alone > 0 else least
 
     def observe(self, task: Task) -> None:
         at = np.array([float(task.submitted.input_bytes)])

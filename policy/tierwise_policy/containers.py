@@ -1,7 +1,7 @@
 """How many containers a training job is split into, and what each needs where there is no history (chapter 4).
 
 The dissertation names the memory estimator's inputs (parameters, activations, batch size, input dimensions, data-type
-width) and not its formula; ours counts what a training step keeps, and is checked against a real one in the tests.
+width) and not its formula; ours counts what a training step keeps. Tests hold it against what real steps allocate.
 """
 
 import math
@@ -23,7 +23,8 @@ class Training(msgspec.Struct, frozen=True):
 
     `parameters` are the model's weights, `activations` what one item leaves in all layers, `input_shape` the
     dimensions of an item, `items` how many there are in the data set. `states` is what the optimizer keeps of each
-    weight (Adam 2, momentum 1, plain gradient descent 0).
+    weight (Adam 2, momentum 1, plain gradient descent 0). `cost` is what the user is ready to pay, `unit_cost` the
+    price of a byte for a second; 0: not said.
     """
 
     parameters: int
@@ -33,6 +34,8 @@ class Training(msgspec.Struct, frozen=True):
     items: int = 0
     width: int = 4
     states: int = 2
+    cost: float = 0.0
+    unit_cost: float = 0.0
 
 
 class Containers(msgspec.Struct, frozen=True):
@@ -75,7 +78,9 @@ def count_containers(estimate: Callable[[int], int], limit: int, most: int) -> C
     return Containers(count, memory)
 
 
-def training_seconds(cost: float, unit_cost: float, memory: int, containers: int) -> float:
-    """The expected time e_time = (cost / c_d) / (unit cost × m_e): what the user is ready to pay, in the unit cost's
-    currency per byte and second. For jobs without history; it promises nothing about success."""
-    return cost / containers / (unit_cost * memory)
+def training_seconds(job: Training, found: Containers) -> float:
+    """The expected time e_time = (cost / c_d) / (unit cost × m_e) of a job without history; 0 where no cost was said.
+
+    It is what the money lasts for, and promises nothing about success.
+    """
+    return job.cost / found.count / (job.unit_cost * found.memory) if job.cost and job.unit_cost else 0.0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sizing.ours import Tierwise
 from sizing.replay import Predictor, replay, replay_in_flight, wasted
-from sizing.sizey import Sizey
+from sizing.sizey import Argmax, Sizey
 from sizing.traces import Submitted, Task, read, workflow
 from sizing.witt import Asked, WittPercentile, WittRegression
 
@@ -61,6 +61,15 @@ def test_the_published_percentile_and_line() -> None:
             predictor.observe(task(peak, number=number))
     assert percentile.predict(task(9).submitted) == pytest.approx(2.9 * GB)
     assert line.predict(task(4).submitted) == pytest.approx(4 * GB)
+
+
+def test_sizeys_other_strategy_says_something_for_each_task() -> None:
+    tasks = [task(2 + number % 5 * 0.2, number=number) for number in range(12)]
+    models = Sizey()
+    replay(tasks, models)
+    score = replay(tasks, Argmax(models))
+    assert score.tasks == len(models.by_argmax) == 12
+    assert score.waste < replay(tasks, Asked()).waste / 2
 
 
 def test_what_is_still_running_is_not_known() -> None:

@@ -27,6 +27,11 @@ def test_containers_of_a_training_job(tierctl: Tierctl) -> None:
     assert "8334 items" in said.stdout
 
 
+def test_time_for_a_cost(tierctl: Tierctl) -> None:
+    said = tierctl("plan", "--dry-run", "--mem=8G", f"--training={RESNET},cost=100,unit_cost=1e-12")
+    assert "32 min" in said.stdout
+
+
 def test_a_model_that_fits_into_no_container(tierctl: Tierctl) -> None:
     said = tierctl("plan", "--dry-run", "--mem=1G", f"--training={RESNET}", "--json")
     assert said.returncode == 1

@@ -1,11 +1,14 @@
 """Chapter 4's containers: the count grows until each fits, and where none can, that is said."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tierwise.units import GIB
-from tierwise_policy.containers import Training, count_containers, training_memory, training_seconds
+from tierwise_policy.containers import Containers, Training, count_containers, training_memory, training_seconds
 
 RESNET50 = Training(parameters=25_557_032, activations=11_100_000, batch=32, input_shape=(3, 224, 224), items=50_000)
 
@@ -57,4 +60,47 @@ def test_a_known_model_has_a_plausible_estimate_that_the_split_brings_down() -> 
 
 
 def test_time_by_cost() -> None:
-    assert training_seconds(cost=100.0, unit_cost=1e-9, memory=10**9, containers=4) == pytest.approx(25.0)
+    paid = Training(parameters=1, activations=1, batch=1, input_shape=(1,), cost=100.0, unit_cost=1e-9)
+    assert training_seconds(paid, Containers(4, 10**9)) == pytest.approx(25.0)
+    assert training_seconds(RESNET50, Containers(4, 10**9)) == 0
+
+
+@pytest.mark.parametrize(("width", "depth", "batch"), [(256, 3, 512), (512, 4, 64), (128, 6, 2048)])
+def test_the_estimate_is_near_what_real_steps_allocate(width: int, depth: int, batch: int) -> None:
+    """A network of ReLU layers, trained by Adam in numpy: weights, gradients and states, activations and theirs."""
+    job = Training(
+        parameters=depth * width * width,
+        activations=depth * width,
+        batch=batch,
+        input_shape=(width,),
+        items=2 * batch,
+    )
+    tracemalloc.start()
+    try:
+        train(width, depth, batch, steps=3)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert training_memory(job) - 280 * 10**6 == pytest.approx(peak, rel=0.35)
+
+
+def train(width: int, depth: int, batch: int, steps: int) -> None:
+    rng = np.random.default_rng(1)
+    data = rng.random((2 * batch, width), np.float32)
+    weights = [rng.random((width, width), np.float32) / width for _ in range(depth)]
+    means = [np.zeros_like(weight) for weight in weights]
+    squares = [np.zeros_like(weight) for weight in weights]
+    for _ in range(steps):
+        kept = [data[rng.permutation(2 * batch)[:batch]]]
+        for weight in weights:
+            kept.append(np.maximum(kept[-1] @ weight, 0))
+        error = kept[-1] - 1
+        gradients = []
+        for layer in reversed(range(depth)):
+            error *= kept[layer + 1] > 0
+            gradients.append(kept[layer].T @ error)
+            error = error @ weights[layer].T
+        for weight, mean, square, gradient in zip(weights, means, squares, reversed(gradients), strict=True):
+            np.add(mean, 0.1 * (gradient - mean), out=mean)
+            np.add(square, 0.001 * (gradient * gradient - square), out=square)
+            np.subtract(weight, 0.001 * mean / (np.sqrt(square) + 1e-8), out=weight)

@@ -51,7 +51,9 @@ def _training(_context: click.Context, _parameter: click.Parameter, value: str |
     fields = dict(item.partition("=")[::2] for item in value.split(","))
     shape = fields.pop("input", "")
     try:
-        numbers: dict[str, object] = {name: _count(text) for name, text in fields.items()}
+        numbers: dict[str, object] = {
+            name: float(text) if name.endswith("cost") else _count(text) for name, text in fields.items()
+        }
         return msgspec.convert(numbers | {"input_shape": [_count(text) for text in shape.split("x")]}, Training)
     except (ValueError, msgspec.ValidationError) as error:
         raise click.BadParameter(f"{error}; it looks like {TRAINING}") from None
@@ -95,6 +97,8 @@ def plan(
       lat  latency-sensitive     bw   bandwidth-intensive
       cap  capacity              shl  short-lived
     Exits with 1 when no node could give it as asked.
+
+    NUMBERS are counts, and where you pay for it what you would (cost) for a byte and second (unit_cost).
 
     \b
       tierctl plan --dry-run --tier=lat:2G,cap --mem=16G

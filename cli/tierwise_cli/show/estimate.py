@@ -7,7 +7,7 @@ from rich.text import Text
 from tierwise.messages import EstimateAnswer
 from tierwise.units import format_size
 from tierwise_cli.show import words
-from tierwise_policy.containers import Containers, Training
+from tierwise_policy.containers import Containers, Training, training_seconds
 
 
 def estimate(answer: EstimateAnswer) -> RenderableType:
@@ -31,4 +31,7 @@ def containers(training: Training, found: Containers) -> RenderableType:
         return Text.assemble(("can't fit: ", words.WARN), words.safe(found.why_not))
     each = f"{found.count} containers of {format_size(found.memory)} each"
     items = -(-training.items // found.count)
-    return Text.assemble((each, words.GOOD), f", with {items} items of the data set in each" if items else "")
+    share = f", with {items} items of the data set in each" if items else ""
+    paid = training_seconds(training, found)
+    time = f", and {words.duration(paid)} of time for that cost" if paid else ""
+    return Text.assemble((each, words.GOOD), share, time)
