@@ -83,7 +83,8 @@ def test_the_manuals_examples(stack: Stack) -> None:
     said = []
     for example in examples():
         done = stack.run(["bash", "-ec", f"cd; export TIERWISE_SOCKET={socket}\n{example}"], timeout=120)
-        assert done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}"
+        told = stack.run(["bash", "-c", "cd; cat job.out"]).stdout
+        assert done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}{told}"
         said.append(done.stdout + done.stderr)
     assert len(said) == 5
     assert "hello from inside" in said[0]
@@ -127,6 +128,7 @@ APART = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", 'mount -t t
 
 def test_an_agent_in_a_mount_namespace_of_its_own(image: Path) -> None:
     """As its unit starts it: it doesn't see what users see, and what it mounts they have to."""
+    subprocess.run(["mount", "--make-rshared", "/"], check=True)  # as systemd does
     with tempfile.TemporaryDirectory(prefix="tw-") as name:
         folder = Path(name)
         folder.chmod(0o755)

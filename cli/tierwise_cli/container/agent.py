@@ -1,8 +1,8 @@
 """tierwise-exec's line to the agent (docs/protocol.md, *stage*). tierwise.local does the same, but its imports would
 cost a container's start more than its question."""
 
+import _socket
 import os
-import socket
 import time
 
 MAX_ANSWER = 64 * 1024
@@ -28,7 +28,7 @@ class Agent:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._peer = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._peer.settimeout(2.0)
         self._peer.connect(path)
 

@@ -4,8 +4,6 @@ Both use pflag: `--name=value`, `--name value` for the options below, `-xvalue`,
 that may stand together (`-ce`). What stands behind the image belongs to the program inside.
 """
 
-from typing import NamedTuple
-
 STAGED = ("exec", "run", "shell")
 GLOBAL_WITH_VALUE = frozenset({"-c", "--config"})
 WITH_VALUE = frozenset(
@@ -26,12 +24,11 @@ OF_SHELL = frozenset({"-s", "--shell"})
 SHORT_FLAGS = frozenset("aCcdefiqpsuvw")
 
 
-class Parsed(NamedTuple):
-    """`arguments[verb]` is the subcommand and `arguments[image]` the image; `writable`: the image shall be changed."""
+class Parsed:
+    """`arguments[image]` is the image; `writable`: it shall be changed."""
 
-    verb: int
-    image: int
-    writable: bool
+    def __init__(self, image: int, writable: bool) -> None:
+        self.image, self.writable = image, writable
 
 
 def parse(arguments: list[str]) -> Parsed | None:
@@ -44,7 +41,7 @@ def parse(arguments: list[str]) -> Parsed | None:
     if image >= len(arguments):
         return None
     short = "".join(option[1:] for option in options if not option.startswith("--") and _are_flags(option))
-    return Parsed(verb, image, "w" in short or "--writable" in options or "--writable=true" in options)
+    return Parsed(image, "w" in short or "--writable" in options or "--writable=true" in options)
 
 
 def _skip_options(arguments: list[str], start: int, with_value: frozenset[str]) -> tuple[int, list[str]]:

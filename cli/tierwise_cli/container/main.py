@@ -5,7 +5,6 @@ import os
 import stat
 import sys
 import time
-from typing import NamedTuple, NoReturn
 
 from tierwise_cli.container.agent import Agent, paths
 from tierwise_cli.container.commandline import parse
@@ -14,6 +13,9 @@ RUNTIMES = ("apptainer", "singularity")
 DEFAULT_WAIT = 30
 """Seconds to wait for a copy that is not there yet, without TIERWISE_STAGE_WAIT and --tier-stage-wait."""
 BEAT = 1
+TYPE_CHECKING = False  # typing's own costs as much as all the rest of our start
+if TYPE_CHECKING:
+    from typing import NoReturn
 HELP = """\
 Usage: tierwise-exec [apptainer|singularity] exec|run|shell [OPTIONS] IMAGE [COMMAND...]
 
@@ -30,21 +32,14 @@ Without an agent on this node the plain command runs.
 """
 
 
-class Command(NamedTuple):
-    """Which runtime, and its arguments."""
-
-    runtime: str
-    arguments: list[str]
-
-
-def main() -> NoReturn:
+def main() -> "NoReturn":
     """The console script."""
-    command = _command(sys.argv)
-    if command.arguments in (["-h"], ["--help"], ["help"], []) and command.runtime == "":
+    runtime, arguments = _command(sys.argv)
+    if arguments in (["-h"], ["--help"], ["help"], []) and not runtime:
         sys.stdout.write(HELP)
         sys.exit(0)
-    program = _program(command.runtime)
-    arguments = _staged(command.arguments)
+    program = _program(runtime)
+    arguments = _staged(arguments)
     os.environ["TIERWISE_EXEC"] = str(os.getpid())
     try:
         os.execv(program, [os.path.basename(program), *arguments])  # noqa: S606  no shell is what we want
@@ -52,13 +47,14 @@ def main() -> NoReturn:
         _fail(f"{program} could not be started: {error.strerror}")
 
 
-def _command(argv: list[str]) -> Command:
+def _command(argv: list[str]) -> tuple[str, list[str]]:
+    """Which runtime was meant, empty where it is left to us, and its arguments."""
     name = os.path.basename(argv[0])
     if name in RUNTIMES:
-        return Command(name, argv[1:])
+        return name, argv[1:]
     if len(argv) > 1 and argv[1] in RUNTIMES:
-        return Command(argv[1], argv[2:])
-    return Command("", argv[1:])
+        return argv[1], argv[2:]
+    return "", argv[1:]
 
 
 def _program(runtime: str) -> str:
@@ -171,7 +167,7 @@ def _say(text: str) -> None:
     sys.stderr.write(f"tierwise-exec: {text}\n")
 
 
-def _fail(text: str, code: int = 255) -> NoReturn:
+def _fail(text: str, code: int = 255) -> "NoReturn":
     _say(text)
     sys.exit(code)
 

@@ -41,6 +41,11 @@ def mount_tmpfs(place: Path, size: int, nodes: Sequence[int], mode: int, uid: in
         return
     options += f",mode={mode:o},uid={uid},gid={gid},nosuid,nodev"
     _run("mount", "-t", "tmpfs", "-o", options, "tierwise", str(place))
+    if not mounted(place):
+        unmount_on_host(place)
+        raise StageError(
+            f"{place} is mounted on the host, and the agent's own mount namespace doesn't see it (propagation)"
+        )
 
 
 def show_read_only(source: Path, place: Path) -> None:
@@ -54,7 +59,12 @@ def show_read_only(source: Path, place: Path) -> None:
 def unmount(place: Path) -> None:
     """Unmount it; what processes still hold open goes with the last of them. Raises StageError."""
     if mounted(place):
-        _run("umount", "--lazy", str(place))
+        unmount_on_host(place)
+
+
+def unmount_on_host(place: Path) -> None:
+    """Unmount it, whether or not our own namespace knows of it."""
+    _run("umount", "--lazy", str(place))
 
 
 def _run(*command: str) -> None:
