@@ -20,9 +20,10 @@ from figures import Figure, publish
 
 from tierwise_lab.guest import Guest
 
-STARTS = 50
-PLAIN = 10
-"""Plain starts from the limited source: each takes as long as its reading does."""
+STARTS, PLAIN = 50, 8
+"""Starts from the limited source: ours, and plain ones, each of which takes as long as its reading does."""
+PAIRS = 15
+"""Of a plain start and one of ours, in turn, from the unlimited source."""
 SOURCE_BYTES_PER_S = 100e6
 DISK_MIB = 160
 INSIDE = "/opt/tierwise/bench/containers_inside.py"
@@ -57,7 +58,7 @@ def measure(factor: float) -> dict[str, Any]:
         drive = f"file={disk},if=virtio,format=raw,cache=unsafe,snapshot=on"
         limit = f"throttling.bps-read={int(SOURCE_BYTES_PER_S / factor)}"
         with Guest(qemu=["-drive", drive, "-drive", f"{drive},{limit}"]) as guest:
-            command = ["python3", INSIDE, str(STARTS), str(PLAIN)]
+            command = ["python3", INSIDE, str(STARTS), str(PLAIN), str(PAIRS)]
             done = guest.run(command, check=True, timeout=3000)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

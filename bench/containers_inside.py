@@ -1,4 +1,4 @@
-"""The part of bench/containers.py that runs in the virtual node: `containers_inside.py STARTS PLAIN_STARTS`."""
+"""The part of bench/containers.py that runs in the virtual node: `containers_inside.py STARTS PLAIN PAIRS`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-LIBRARIES_MIB = 32
+LIBRARIES_MIB = 96
 """What a start of the program inside reads of its image: a small one of Python with its numeric libraries."""
+UNCOMPRESSED = "-noD -noI -noF -noX"
+"""They can't be compressed, and the emulated node would take minutes to find out."""
 FREE, LIMITED = Path("/mnt/free"), Path("/mnt/limited")
 DEVICES = {FREE: "vdc", LIMITED: "vdd"}
 PLAIN, OURS = ["apptainer"], ["tierwise-exec", "apptainer"]
@@ -28,7 +30,7 @@ def build(target: Path) -> None:
     for name in ("sh", "cat"):
         (root / "bin" / name).symlink_to("busybox")
     (root / "lib/libraries").write_bytes(os.urandom(LIBRARIES_MIB << 20))
-    subprocess.run(["apptainer", "-q", "build", str(target), str(root)], check=True)
+    subprocess.run(["apptainer", "-q", "build", "--mksquashfs-args", UNCOMPRESSED, target, root], check=True)
 
 
 def start(runtime: list[str], image: Path, *, cold: bool) -> float:
@@ -46,7 +48,7 @@ def read_from(place: Path) -> int:
 
 
 def main() -> None:
-    starts, plain_starts = map(int, sys.argv[1:])
+    starts, plain_starts, pairs_of_starts = map(int, sys.argv[1:])
     for place, device in DEVICES.items():
         place.mkdir()
         subprocess.run(["mount", f"/dev/{device}", place], check=True)
@@ -71,7 +73,7 @@ def main() -> None:
     start(PLAIN, FREE / "image.sif", cold=False)
     pairs = [
         (start(PLAIN, FREE / "image.sif", cold=False), start(OURS, FREE / "image.sif", cold=False))
-        for _ in range(starts)
+        for _ in range(pairs_of_starts)
     ]
     found["plain_free"], found["ours_free"] = ([pair[side] for pair in pairs] for side in (0, 1))
     agent.terminate()
