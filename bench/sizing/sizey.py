@@ -4,9 +4,9 @@ allocation quality (RAQ) score, and an offset, chosen as what would have wasted 
 
 As the authors ran it: alpha 0, dynamic offset, smoothed MAPE, the first failure answered by the largest peak ever seen
 and then by doubling; both of their strategies, interpolation (softmax, beta 1) and argmax. Two things differ. Nothing
-of a task's own peak is used before it has run: their prototype lets it into the choice of the offset. And
-hyper-parameters are searched (three folds, a smaller grid) when a process's history has doubled, not after each task,
-so that a workflow takes minutes and not days; the models are fitted again after every task.
+of a task's own peak is used before it has run: their prototype lets it into the choice of the offset. And so that a
+workflow takes minutes and not days, models are fitted again when a process's history has grown by 2 % (after each task,
+up to 50), and hyper-parameters searched (three folds, a smaller grid) when it has doubled, not after each task.
 """
 
 import warnings
@@ -33,6 +33,7 @@ _FEWEST = 3
 """Runs of a process before it is estimated: below, the user's request holds."""
 _SEED = 42
 _FOLDS = 3
+_GROWTH = 1.02
 
 
 class Sizey:
@@ -139,7 +140,7 @@ class _Member:
     def __init__(self, *choices: Fit) -> None:
         self._choices = choices
         self._fit = choices[0]
-        self._searched = 0
+        self._searched = self._fitted = 0
         self._model: Model | None = None
         self.accuracy = 0.0
         self.offset = _DEFAULT_OFFSET
@@ -152,7 +153,10 @@ class _Member:
         return self._model(inputs)
 
     def learn(self, inputs: Floats, peaks: Floats) -> None:
-        """Fit again; search hyper-parameters, and score accuracy, when the history has doubled."""
+        """Fit again when the history has grown by 2 %; search hyper-parameters, and score accuracy, when it has doubled."""
+        if len(peaks) < _GROWTH * self._fitted:
+            return
+        self._fitted = len(peaks)
         scale_x, scale_y = _Scale(inputs), _Scale(peaks)
         if len(peaks) >= 2 * self._searched:
             self._searched = len(peaks)
