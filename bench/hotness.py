@@ -3,7 +3,11 @@
 In one virtual node. First the trackers, at the agent's own settings, on processes of which we know what is hot. Then
 a process of 400 MiB that starts on CXL, a fifth of it hot, while DRAM is nearly full of somebody else's: how long
 until 95 % of the hot set is in DRAM after it jumped, how much cold memory is left there, how many pages went to and
-fro. Each side may move a tenth of what one CPU reads from CXL in a second, measured in the node.
+fro.
+
+The node is a model of one with 256 GiB of CXL memory at 30 GB/s, a 128th in size: so is its bandwidth, of which each
+side may use a tenth for moves. It runs under -icount shift=0, where an instruction takes 1 ns of its time, whatever
+else this machine does.
 
 The part that runs inside the node is this file's, too: `hotness.py node`.
 """
@@ -37,6 +41,8 @@ SPARE = 400
 """MiB of DRAM that the hog leaves: the hot set, the margins of both kernels' and our own, and some for the system."""
 WARM, PATIENCE, AFTER = 60.0, 60.0, 30.0
 """Seconds to settle, to follow the jump, and to look for pages that go to and fro."""
+LIMIT = 30 * 10**9 // 128 // 10
+"""Bytes per second that each side may move: a tenth of the slow tier's bandwidth, in the model's scale."""
 DAMON = Path("/sys/kernel/mm/damon/admin/kdamonds")
 SETS = ("contiguous", "hashed", "zipf")
 SIDES = ("ours", "kernel", "damon")
@@ -57,7 +63,9 @@ def main() -> None:
 
     from tierwise_lab.guest import Guest  # noqa: PLC0415
 
-    with Guest("three-tiers") as guest:
+    # without ERMS the kernel copies by words, not by bytes: in QEMU each step is an instruction
+    counting = ("-cpu", "max,-avx2,-erms,-fsrm", "-icount", "shift=0,sleep=off")
+    with Guest("three-tiers", accel="tcg,thread=single", qemu=counting) as guest:
         done = guest.run(["python3", "/opt/tierwise/bench/hotness.py", "node"], check=True, timeout=1800)
     sys.stderr.write(done.stderr)
     found = json.loads(done.stdout)
@@ -92,10 +100,7 @@ def main() -> None:
 
 def node(parts: list[str]) -> None:
     """Print what was found as JSON; what happens meanwhile goes to stderr. `parts`: of SETS and SIDES; none: all."""
-    from tierwise_node import pages  # noqa: PLC0415
-
-    limit = pages.probe(CXL, 400)[1] // 10
-    found: dict[str, Any] = {"limit": limit, "sides": {}, "missing": {}}
+    found: dict[str, Any] = {"sides": {}, "missing": {}}
     for name in [name for name in SETS if not parts or name in parts]:
         found[name] = tracked(name, WINDOWS if name == "contiguous" else WINDOWS // 2)
         say(f"{name}: {found[name]}")
@@ -104,7 +109,7 @@ def node(parts: list[str]) -> None:
             continue
         try:
             with hog(SPARE):
-                found["sides"][side] = followed(start, limit)
+                found["sides"][side] = followed(start, LIMIT)
             say(f"{side}: {found['sides'][side]}")
         except NotOfferedError as why:
             found["missing"][side] = str(why)
@@ -164,7 +169,18 @@ class Load:
 
 def command(manner: str, *options: str) -> list[str]:
     """A load's command line."""
-    return [sys.executable, "-m", "tierwise_lab.touch", str(SIZE), manner, str(HOT), "--flush", *options]
+    return [
+        sys.executable,
+        "-m",
+        "tierwise_lab.touch",
+        str(SIZE),
+        manner,
+        str(HOT),
+        "--flush",
+        "--rest",
+        "0.02",
+        *options,
+    ]
 
 
 @contextmanager
@@ -203,7 +219,7 @@ def tracked(manner: str, most: int) -> dict[str, float]:
                 for each in hot(now):
                     said[(int(each["start"]) - load.address) // PAGE : (int(each["end"]) - load.address) // PAGE] = True
                 both = float((said & truth).sum())
-                precision, recall = both / max(said.sum(), 1), both / truth.sum()
+                precision, recall = both / max(float(said.sum()), 1), both / float(truth.sum())
                 if not reached and min(precision, recall) >= 0.9:
                     reached = windows
         tracker.stop()
@@ -243,14 +259,14 @@ def followed(start: Side, limit: int) -> dict[str, float]:
 
 
 def until_hot(load: Load, seen: list[tuple[float, Any]], patience: float, enough: float = 0.95) -> float:
-    """Look each half second until so much of the hot set is in DRAM; the seconds that took."""
+    """Look each second until so much of the hot set is in DRAM; the seconds that took."""
     begun = time.monotonic()
     while True:
         seen.append((time.monotonic(), load.nodes().astype("i1")))
         passed = time.monotonic() - begun
         if in_dram(load, seen[-1][1]) >= enough or passed > patience:
             return passed
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 def in_dram(load: Load, nodes: npt.NDArray[Any]) -> float:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 RUNS = 3
-MOVED = 96 << 20
+MOVED = 192 << 20
 PAGE = 4096
 JOBS = 4
 SETTLING, MEASURED = 40.0, 60.0
@@ -45,7 +45,7 @@ def main() -> None:
     bare = BUILD / "bare_move"
     subprocess.run(["cc", "-std=c11", "-O2", "-static", "-o", bare, HERE / "bare_move.c"], check=True)
     # without ERMS the kernel copies by words, not by bytes: in QEMU each step is an instruction
-    counting = ("-cpu", "max,-erms,-fsrm", "-icount", "shift=0,sleep=off")
+    counting = ("-cpu", "max,-avx2,-erms,-fsrm", "-icount", "shift=0,sleep=off")
     with Guest("three-tiers", accel="tcg,thread=single", qemu=counting) as guest:
         guest.copy_in(bare, "/tmp/bare_move")
         moves = json.loads(guest.run(["python3", "/opt/tierwise/bench/pages.py", "moves"], check=True).stdout)

@@ -27,7 +27,7 @@ def _covered(ranges: Ranges, old: Ranges) -> tuple[Numbers, Numbers]:
     length = (ranges["end"] - ranges["start"]).astype(np.float64)
     if not len(old):
         return np.zeros(len(ranges)), np.zeros(len(ranges))
-    old = old[np.argsort(old["start"])]
+    old = old[np.argsort(old["start"], kind="stable")]
     size = (old["end"] - old["start"]).astype(np.float64)
     edges = np.stack([old["start"], old["end"]], axis=1).ravel().astype(np.float64)
 
