@@ -8,6 +8,7 @@ The two cores work on Sizey's workflows; Tierwise runs afterwards, alone, so tha
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -36,6 +37,9 @@ Results = dict[str, dict[str, Score]]
 
 def main(paths: Sequence[Path]) -> None:
     """Replay every trace with every method; print, and write build/bench/sizing.json."""
+    for path in paths:
+        if not read(path):
+            sys.exit(f"{path} holds no task whose memory was asked for and measured (columns memory, peak_rss)")
     jobs = [
         (path, name) for name in reversed(BASELINES) for path in sorted(paths, key=lambda path: -path.stat().st_size)
     ]
@@ -68,9 +72,14 @@ def _best(score: Score) -> float:
     return min(score.waste, score.waste_own_retry)
 
 
+def _ratio(ours: float, theirs: float) -> float:
+    """One where neither wastes anything: tasks may be too short to be timed."""
+    return ours / theirs if theirs else 1.0 if not ours else inf
+
+
 def _figures(results: Results) -> list[Figure]:
     ratios = [
-        scores["Tierwise"].waste / min(_best(score) for name, score in scores.items() if name != "Tierwise")
+        _ratio(scores["Tierwise"].waste, min(_best(score) for name, score in scores.items() if name != "Tierwise"))
         for scores in results.values()
     ]
     failures = [scores["Tierwise"].failure_ratio for scores in results.values()]
@@ -84,7 +93,7 @@ def _figures(results: Results) -> list[Figure]:
         ours, sizey = scores["Tierwise"], min(_best(scores[strategy]) for strategy in SIZEY)
         figures += [
             Figure(f"{name}_waste_gbh", f"{name}: waste, GBh", ours.waste),
-            Figure(f"{name}_waste_vs_sizey", f"{name}: waste ÷ Sizey's", ours.waste / sizey, at_most=1.0),
+            Figure(f"{name}_waste_vs_sizey", f"{name}: waste ÷ Sizey's", _ratio(ours.waste, sizey), at_most=1.0),
             Figure(f"{name}_failure_ratio", f"{name}: tasks that failed at first", ours.failure_ratio, at_most=0.05),
         ]
     return figures

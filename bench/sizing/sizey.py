@@ -153,7 +153,7 @@ class _Member:
         return self._model(inputs)
 
     def learn(self, inputs: Floats, peaks: Floats) -> None:
-        """Fit again when the history has grown by 2 %; search hyper-parameters, and score accuracy, when it has doubled."""
+        """Fit again when the history has grown by 2 %; search, and score accuracy, when it has doubled."""
         if len(peaks) < _GROWTH * self._fitted:
             return
         self._fitted = len(peaks)
