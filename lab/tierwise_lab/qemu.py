@@ -33,8 +33,8 @@ def command(
     """
     argv = [
         "qemu-system-x86_64",
-        # without AVX2: QEMU 7.2 gathers through the wrong register where the index is xmm4 (its issue 2474), and numpy's
-        # argsort then crashes
+        # without AVX2: QEMU 7.2 gathers through the wrong register where the index is xmm4 (its issue 2474), and
+        # numpy's argsort then crashes
         *("-machine", "q35,hmat=on", "-accel", accel, "-cpu", "max,-avx2"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *qemu_options(topology),
