@@ -1,13 +1,11 @@
-"""What staging decides without looking: which tier a copy goes to, and which copies make room.
+"""Which staged copies make room for new ones.
 
 Chapter 8, shared memory and images: copies lie on a slow tier, held by reference, and outlive the last job that held
 them, so that the next one starts warm.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from tierwise.tiers import TierName
 
 IDLE_SECONDS = 60.0
 """A copy that was used a moment ago is taken for one that was last used so long ago: one burst is not a habit."""
@@ -47,8 +45,3 @@ def evicted(kept: Sequence[Kept], need: int) -> tuple[str, ...] | None:
             chosen.remove(copy)
             freed -= copy.size
     return tuple(copy.name for copy in chosen)
-
-
-def tiers_for(size: int, room: Mapping[TierName, int], slowest_first: Sequence[TierName]) -> tuple[TierName, ...]:
-    """The tiers that can take a copy of `size` bytes, best first: the slowest keeps the fast ones for what moves."""
-    return tuple(tier for tier in slowest_first if room.get(tier, 0) >= size)
