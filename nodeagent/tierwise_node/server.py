@@ -39,18 +39,25 @@ class Connection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self._received = b""
 
     async def next_message(self, idle: bool = False) -> bytes:
         """The next message; empty when the peer has closed. It has PATIENCE, with `idle` once it has begun."""
-        first = b""
-        try:
-            if idle:
-                first = await self._reader.readexactly(1)
-            return first + await asyncio.wait_for(self._reader.readuntil(b"\n\n"), PATIENCE)
-        except asyncio.IncompleteReadError as error:
-            if first or error.partial:
-                raise
-            return b""
+        deadline = None
+        while (end := self._received.find(b"\n\n")) < 0:
+            if len(self._received) > MAX_MESSAGE:
+                raise asyncio.LimitOverrunError("too long a message", len(self._received))
+            if deadline is None and (self._received or not idle):
+                deadline = asyncio.get_running_loop().time() + PATIENCE
+            async with asyncio.timeout_at(deadline):
+                more = await self._reader.read(MAX_MESSAGE)
+            if not more and self._received:
+                raise asyncio.IncompleteReadError(self._received, None)
+            if not more:
+                return b""
+            self._received += more
+        message, self._received = self._received[: end + 2], self._received[end + 2 :]
+        return message
 
     async def send(self, reply: Reply) -> None:
         """Send an answer."""

