@@ -15,22 +15,22 @@ from tierwise_slurm import values
 from tierwise_slurm.commands import Run
 
 FIELDS = (
-    "JobIDRaw", "JobID", "UID", "State", "ExitCode", "DerivedExitCode", "Restarts", "Partition", "NNodes", "NodeList",
+    "JobIDRaw", "JobID", "UID", "State", "ExitCode", "DerivedExitCode", "Partition", "NNodes", "NodeList",
     "ReqMem", "ReqCPUS", "TimelimitRaw", "Submit", "Start", "End", "JobName", "WorkDir", "MaxRSS",
 )  # fmt: skip
 
 
-def ended(run: Run, since: int) -> Sequence[SlurmJob]:
+def ended(run: Run, since: int, fields: tuple[str, ...] = FIELDS) -> Sequence[SlurmJob]:
     """The runs that ended since then (ns), with what their steps held at most. Raises SlurmError."""
     separator = f"x{secrets.token_hex(12)}"
     text = run(
         [
             "sacct", "--allusers", "--noheader", "--parsable2", "--duplicates", f"--delimiter={separator}",
-            f"--starttime={_local(since)}", "--endtime=now", f"--format={','.join(FIELDS)}",
+            f"--starttime={_local(since)}", "--endtime=now", f"--format={','.join(fields)}",
             "--state=BF,CA,CD,DL,F,NF,OOM,PR,TO",
         ]
     )  # fmt: skip
-    return parse(text, separator)
+    return parse(text, separator, fields)
 
 
 def _local(moment: int) -> str:
@@ -38,19 +38,19 @@ def _local(moment: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(moment // 1_000_000_000))
 
 
-def parse(text: str, separator: str) -> list[SlurmJob]:
+def parse(text: str, separator: str, fields: tuple[str, ...] = FIELDS) -> list[SlurmJob]:
     """sacct's answer. A job's steps follow it."""
     found: list[SlurmJob] = []
     for line in text.splitlines():
         parts = line.split(separator)
-        if len(parts) != len(FIELDS):
+        if len(parts) != len(fields):
             continue  # a name with a line break: the rest of its record is lost, never another's
-        record = dict(zip(FIELDS, parts, strict=True))
+        record = dict(zip(fields, parts, strict=True))
         if record["JobIDRaw"].isdigit():
             found.append(_job(record))
         elif found and record["JobIDRaw"].partition(".")[0] == str(found[-1].job_id):
-            peak, _ = values.size(record["MaxRSS"], 1)
-            found[-1] = msgspec.structs.replace(found[-1], peak=max(found[-1].peak, peak))
+            peak = max(found[-1].peak, values.size(record["MaxRSS"], 1))
+            found[-1] = msgspec.structs.replace(found[-1], peak=peak)
     return found
 
 
@@ -59,7 +59,6 @@ def _job(record: dict[str, str]) -> SlurmJob:
     derived_code, derived_signal = values.exit_code(record["DerivedExitCode"])
     nodes = max(values.number(record["NNodes"]), 1)
     cpus = max(-(-values.number(record["ReqCPUS"]) // nodes), 1)
-    memory, per_cpu = values.size(record["ReqMem"])
     array, _, task = record["JobID"].partition("_")
     return SlurmJob(
         job_id=int(record["JobIDRaw"]),
@@ -68,7 +67,7 @@ def _job(record: dict[str, str]) -> SlurmJob:
         name=record["JobName"],
         array_id=int(array) if task.isdigit() else 0,
         array_task=int(task) if task.isdigit() else None,
-        restarts=values.number(record["Restarts"]),
+        restarts=values.number(record.get("Restarts", "")),
         exit_code=code,
         exit_signal=signal,
         derived_code=derived_code,
@@ -76,9 +75,8 @@ def _job(record: dict[str, str]) -> SlurmJob:
         partition=record["Partition"],
         nodes=nodes,
         node_list=record["NodeList"],
-        memory=memory // nodes if not per_cpu else memory * cpus,  # the whole job's, from 21.08 on
+        memory=values.size(record["ReqMem"]) // nodes,  # the whole job's, from 21.08 on
         cpus=cpus,
-        per_cpu=per_cpu,
         time_limit=values.number(record["TimelimitRaw"]) * 60,
         submitted=values.moment(record["Submit"]),
         started=values.moment(record["Start"]),

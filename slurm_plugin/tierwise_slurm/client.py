@@ -17,8 +17,10 @@ _SLURMDBD = re.compile(r"^AccountingStorageType\s*=\s*accounting_storage/slurmdb
 class Client:
     """What all releases from 22.05 on have in common."""
 
-    job_fields = jobs.FIELDS
+    job_fields: tuple[str, ...] = jobs.FIELDS
     """The fields that squeue of this release is asked for."""
+    account_fields: tuple[str, ...] = accounting.FIELDS
+    """The same of sacct."""
 
     def __init__(self, run: Run, version: str, fetch: Fetch | None = None) -> None:
         self._run = run
@@ -77,4 +79,4 @@ class Client:
 
     def ended(self, since: int) -> Sequence[SlurmJob]:
         """See Slurm."""
-        return accounting.ended(self._run, since)
+        return accounting.ended(self._run, since, self.account_fields)

@@ -2,20 +2,23 @@
 that a user could write: each ends with a separator that is drawn anew for every question.
 """
 
+import re
 import secrets
 
 from tierwise.slurm import SlurmJob
 from tierwise_slurm import values
 from tierwise_slurm.commands import Run
 
-_TEXTS = {"Reason": 64, "Partition": 64, "NodeList": 512, "tres-per-node": 256, "Name": 256, "Comment": 1100,
-    "Command": 512, "WorkDir": 512, "Container": 512}  # fmt: skip
+_TEXTS = {
+    "Reason": 64, "Partition": 64, "NodeList": 512, "tres-alloc": 256, "tres-per-node": 256, "Name": 256,
+    "Comment": 1100, "Command": 512, "WorkDir": 512, "Container": 512,
+}  # fmt: skip
 """How long these may be: squeue pads and cuts. A token stands at the end of a comment of at most 1024."""
 _WIDTH = 24
 FIELDS = (
     "JobID", "ArrayJobID", "ArrayTaskID", "UserID", "State", "Reason", "exit_code", "DerivedEC", "RestartCnt",
-    "Requeue", "BatchFlag", "Partition", "NumNodes", "NumCPUs", "NodeList", "MinMemory", "tres-per-node", "TimeLimit",
-    "SubmitTime", "StartTime", "EndTime", "Name", "Comment", "Command", "WorkDir", "Container",
+    "Requeue", "BatchFlag", "Partition", "NumNodes", "NumCPUs", "NodeList", "MinMemory", "tres-alloc", "tres-per-node",
+    "TimeLimit", "SubmitTime", "StartTime", "EndTime", "Name", "Comment", "Command", "WorkDir", "Container",
 )  # fmt: skip
 """squeue(1), --Format. The same names in 22.05, 24.11 and 26.05."""
 
@@ -37,9 +40,10 @@ def records(text: str, separator: str, fields: tuple[str, ...] = FIELDS) -> list
 
 def job(record: dict[str, str]) -> SlurmJob:
     """One record as the library's value."""
-    memory, per_cpu = values.size(record["MinMemory"])
     nodes = max(values.number(record["NumNodes"]), 1)
     cpus = max(-(-values.number(record["NumCPUs"]) // nodes), 1)
+    memory = values.size(record["MinMemory"])
+    per_cpu = cpus > 1 and memory * cpus * nodes == _all_memory(record["tres-alloc"])
     code, signal = values.exit_code(record["exit_code"])
     derived_code, derived_signal = values.exit_code(record["DerivedEC"])
     task = record["ArrayTaskID"]
@@ -74,6 +78,12 @@ def job(record: dict[str, str]) -> SlurmJob:
         comment=_none(record["Comment"]),
         image=_none(record["Container"]),
     )
+
+
+def _all_memory(tres: str) -> int:
+    """Bytes over all nodes, of `cpu=2,mem=100M,node=1,billing=2`: what a job asked for says nothing of per what."""
+    found = re.search(r"(?:^|,)mem=([^,]*)", tres)
+    return values.size(found[1]) if found else 0
 
 
 def _none(text: str) -> str:

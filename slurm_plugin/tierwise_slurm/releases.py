@@ -1,20 +1,23 @@
 """One adapter for each release of Slurm that was seen, with what is different in it; tests/slurm has their words,
 recorded from the real thing (tests/slurm/record.py)."""
 
+from tierwise_slurm import accounting
 from tierwise_slurm.client import Client
 
 
 class Slurm2205(Client):
-    """22.05.8: the first release that squeue's Container field is in. `scontrol --json` is missing, `sacct --json`
-    misreports exit codes, and a job that is COMPLETING shows no other state: its reason and exit code tell."""
+    """22.05.8. sacct knows no Restarts. `scontrol --json` is missing, `sacct --json` misreports exit codes. GRES are
+    written `gres:tier_dram:40`. A job that is COMPLETING shows no other state: its reason and exit code tell."""
 
 
 class Slurm2411(Client):
-    """24.11.5."""
+    """24.11.5. sacct knows Restarts. GRES are written `gres/tier_dram:40`; both ways are understood."""
+
+    account_fields = (*accounting.FIELDS, "Restarts")
 
 
-class Slurm2605(Client):
-    """26.05."""
+class Slurm2605(Slurm2411):
+    """26.05.5. A job whose hook raises an error is rejected. cgroup/v1 is gone."""
 
 
 RELEASES: tuple[tuple[tuple[int, int], type[Client]], ...] = (

@@ -4,16 +4,14 @@ import re
 
 MIB = 1 << 20
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
-_SIZE = re.compile(r"([0-9.]+)([KMGTP]?)([nc]?)")
+_SIZE = re.compile(r"([0-9.]+)([KMGTP]?)")
 _SPAN = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(?:(\d+):)?(\d+)(?:\.\d+)?")
 
 
-def size(text: str, unit: int = MIB) -> tuple[int, bool]:
-    """`300M`, `1.50G`, `100Mc` as bytes, and whether they are per CPU; 0 for what is no size."""
+def size(text: str, unit: int = MIB) -> int:
+    """`300M`, `1.50G`, `100` (of `unit`) as bytes; 0 for what is no size."""
     found = _SIZE.fullmatch(text.strip())
-    if not found:
-        return 0, False
-    return int(float(found[1]) * _UNITS.get(found[2], unit)), found[3] == "c"
+    return int(float(found[1]) * _UNITS.get(found[2], unit)) if found else 0
 
 
 def seconds(text: str) -> int:
