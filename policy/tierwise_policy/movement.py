@@ -56,13 +56,16 @@ def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent,
     stuck = {each.job_id: _stuck(each, recent) for each in holdings}
     quota = quotas(holdings, levels, worth, stuck)
     wanted = [_wanted(each, quota, worth[each.job_id], stuck[each.job_id]) for each in holdings]
-    limits = _limits(holdings, wanted, quota, limit)
     ups: list[Move] = []
     downs: list[Move] = []
-    for each, target in zip(holdings, wanted, strict=True):
-        up, down = _reasons(each, quota)
-        ups += _within(_moves(each, target, 1, up), limits[each.job_id])
-        downs += _within(_moves(each, target, -1, down), limits[each.job_id])
+    for way, chosen in ((1, ups), (-1, downs)):
+        moves = {
+            each.job_id: list(_moves(each, target, way, _reason(each, quota, way)))
+            for each, target in zip(holdings, wanted, strict=True)
+        }
+        limits = _limits(moves, quota, limit)
+        for job_id, its in moves.items():
+            chosen.extend(_within(its, limits[job_id]))
     repairs = [move for move in ups if move.job_id in quota.broken]
     others = [move for move in ups if move.job_id not in quota.broken]
     pageable = {each.job_id: int(each.found[0]) - pinned_bytes(each) for each in holdings}
@@ -152,27 +155,23 @@ def _moves(holding: Holding, wanted: Bytes, way: int, why: str) -> Iterator[Move
                     )
 
 
-def _reasons(holding: Holding, quota: Quotas) -> tuple[str, str]:
-    """Why this job's pages go up, and why down."""
-    shifted = bool((quota.wanted[holding.job_id] != holding.found).any())
-    by_plan = holding.plan is not None and shifted
-    up = "pin repaired" if holding.job_id in quota.broken else "plan" if by_plan else "hot"
-    down = "suspended" if holding.suspended else "plan" if by_plan else "cold" if holding.trusted else "room"
-    return up, down
+def _reason(holding: Holding, quota: Quotas, way: int) -> str:
+    """Why this job's pages go up, or down."""
+    by_plan = holding.plan is not None and bool((quota.wanted[holding.job_id] != holding.found).any())
+    if way > 0:
+        return "pin repaired" if holding.job_id in quota.broken else "plan" if by_plan else "hot"
+    return "suspended" if holding.suspended else "plan" if by_plan else "cold" if holding.trusted else "room"
 
 
-def _limits(holdings: Sequence[Holding], wanted: Sequence[Bytes], quota: Quotas, limit: int) -> Mapping[int, int]:
+def _limits(moves: Mapping[int, Sequence[Move]], quota: Quotas, limit: int) -> Mapping[int, int]:
     """Each job's part of the limit: repairs of pinned parts first, the rest in proportion to what there is to move."""
-    work = {
-        each.job_id: int(np.clip(target - each.located, 0, None).sum())
-        for each, target in zip(holdings, wanted, strict=True)
-    }
+    work = {job_id: sum(move.size for move in its) for job_id, its in moves.items()}
     first = share(limit, {job_id: size for job_id, size in work.items() if job_id in quota.broken})
     rest = share(limit - sum(first.values()), {job: size for job, size in work.items() if job not in quota.broken})
     return {**first, **rest}
 
 
-def _within(moves: Iterator[Move], limit: int) -> list[Move]:
+def _within(moves: Sequence[Move], limit: int) -> list[Move]:
     """The first moves that fit into a limit, the last of them cut."""
     chosen: list[Move] = []
     for move in moves:
