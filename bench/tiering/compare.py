@@ -48,7 +48,7 @@ class Pair:
     def ratios(self, machine: Machine) -> dict[str, float]:
         """Time of ours over theirs, by workflow."""
         ours, theirs = self.ours.times(machine), self.theirs.times(machine)
-        return {name: ours[name] / theirs[name] for name in ours}
+        return {name: ours[name] / theirs[name] for name in self.ours.workflows}
 
 
 def pairs(results: Sequence[Result], ours: str, theirs: str) -> list[Pair]:

@@ -8,8 +8,8 @@ for, or its bytes through the narrowest tier.
     bandwidth = max over tiers of bytes(tier) / free bandwidth(tier)
 
 Lines that a prefetcher would have brought cost bandwidth only. Programs that run together share each tier: what the
-others draw on average is not free, and a miss waits longer in the queue of a busy tier (M/D/1). A fault that had to
-read from the disk costs a stated time. What runs in the background on a program's CPU is in that CPU's counts.
+others draw meanwhile, on average, is not free, and a miss waits longer in the queue of a busy tier (M/D/1). A fault
+that had to read from the disk costs a stated time. What the kernel does on a program's CPU is in that CPU's counts.
 """
 
 from __future__ import annotations
@@ -61,16 +61,17 @@ def variants(machine: Machine) -> Iterator[tuple[str, Machine]]:
 
 
 def times(machine: Machine, programs: Mapping[str, Program]) -> dict[str, float]:
-    """Seconds that each of these programs takes when they run together; alone, it is one program."""
-    bandwidth = np.array(machine.bandwidth)
+    """Seconds that each of these programs takes when they start together; alone, it is one program."""
     traffic = {name: program.slices.bytes.sum(axis=0) for name, program in programs.items()}
-    rates = {name: np.zeros(len(bandwidth)) for name in programs}
-    taken = dict.fromkeys(programs, 0.0)
-    for _ in range(ROUNDS):  # rates follow from times and times from rates: halved steps settle quickly
-        total = sum(rates.values(), np.zeros(len(bandwidth)))
+    taken = {name: _time(machine, program, np.zeros(len(machine.bandwidth))) for name, program in programs.items()}
+    for _ in range(ROUNDS):  # times follow from what the others draw, and that from times: half steps settle quickly
+        before = dict(taken)
         for name, program in programs.items():
-            taken[name] = _time(machine, program, total - rates[name], total)
-        rates = {name: (rates[name] + traffic[name] / max(taken[name], 1e-12)) / 2 for name in programs}
+            others = np.zeros(len(machine.bandwidth))
+            for other in programs:
+                if other != name:
+                    others += traffic[other] / max(before[other], before[name], 1e-12)
+            taken[name] = (before[name] + _time(machine, program, others)) / 2
     return taken
 
 
@@ -79,9 +80,10 @@ def geometric_mean(ratios: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(ratios))))
 
 
-def _time(machine: Machine, program: Program, others: NDArray[np.float64], total: NDArray[np.float64]) -> float:
+def _time(machine: Machine, program: Program, others: NDArray[np.float64]) -> float:
+    """With `others` drawing so many bytes per second from each tier meanwhile."""
     bandwidth = np.array(machine.bandwidth)
-    busy = np.minimum(total / bandwidth, FULL)
+    busy = np.minimum(others / bandwidth, FULL)
     queue_ns = LINE / bandwidth * 1e9 * busy / (2 * (1 - busy))
     latency_ns = np.array(machine.latency_ns) + queue_ns
     free = np.maximum(bandwidth - others, FAIR * bandwidth)

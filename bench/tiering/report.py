@@ -12,11 +12,12 @@ from figures import Figure, machine, publish
 from tiering.compare import Estimate, against_the_claim, by_workflow, estimate, means, pairs
 from tiering.machine import model_machine
 from tiering.plot import plot
-from tiering.results import Result, load
+from tiering.results import SYSTEM, Result, load
 from tiering.sizes import DIRECTIVES, DRAM_SHARE
 from tiering.validate import Ratio
 
 OURS, KERNEL, IDEAL = "tierwise", "kernel", "ideal"
+SLOWEST = "slowest CPU"
 PEERS = {"kernel": "kernel_tiering", "constrained": "constrained", "ideal": "ideal", "damon": "damon"}
 
 
@@ -118,19 +119,19 @@ def _environments(results: Sequence[Result]) -> list[str]:
 def _times(results: Sequence[Result]) -> str:
     environments = _environments(results)
     rows = [f"| workflow | {' | '.join(environments)} |", "|---|" + "---|" * len(environments)]
-    for workflow in DIRECTIVES:
+    for workflow in (*DIRECTIVES, SYSTEM, SLOWEST):
         cells = [_cell(results, environment, workflow) for environment in environments]
         rows.append(f"| {workflow} | {' | '.join(cells)} |")
     counts = " | ".join(str(_runs(results, environment)) for environment in environments)
     return "\n".join([*rows, f"| runs | {counts} |", ""])
 
 
-def _cell(results: Sequence[Result], environment: str, workflow: str) -> str:
-    values = [
-        result.times(model_machine())[workflow]
-        for result in results
-        if result.environment == environment and workflow in result.workflows
-    ]
+def _cell(results: Sequence[Result], environment: str, what: str) -> str:
+    times = [result.times(model_machine()) for result in results if result.environment == environment]
+    if what == SLOWEST:
+        values = [max(each.values()) for each in times]
+    else:
+        values = [each[what] for each in times if what in each]
     return str(estimate(values)) if values else "–"
 
 

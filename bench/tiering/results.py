@@ -13,6 +13,8 @@ import numpy as np
 from tiering.counts import Slices
 from tiering.model import Machine, Program, times
 
+SYSTEM, SYSTEM_CPU = "system", 0
+
 
 @dataclass(frozen=True)
 class Result:
@@ -33,13 +35,8 @@ class Result:
         return len(self.workflows) > 1
 
     def times(self, machine: Machine) -> dict[str, float]:
-        """Seconds by workflow."""
-        return times(machine, self.programs)
-
-    def slowest(self, machine: Machine) -> float:
-        """Seconds until everything is done, the system's CPU and what it did in the background included."""
-        background = {f"cpu {cpu}": Program(slices) for cpu, slices in self.cpus.items()}
-        return max([*self.times(machine).values(), *times(machine, background).values()])
+        """Seconds by workflow; and, as SYSTEM, of the CPU that the agent and most kernel threads run on."""
+        return times(machine, {**self.programs, SYSTEM: Program(self.cpus[SYSTEM_CPU])})
 
 
 def load(folder: Path) -> list[Result]:

@@ -16,9 +16,7 @@ DIRECTIVES = {
 """As a user would put it who knows the program: training reads all of its data over and over, queries and searches
 wait for what they look up, compression uses each page once, and the synthetic one has a hot quarter."""
 
-FOOTPRINT = {name: size * MIB for name, size in (
-    ("train", 0), ("etl", 0), ("compress", 0), ("bfs", 0), ("moving", 0),
-)}  # fmt: skip
+FOOTPRINT = {"train": 115 * MIB, "etl": 129 * MIB, "compress": 16 * MIB, "bfs": 61 * MIB, "moving": 81 * MIB}
 """Peak of each job's cgroup where all is DRAM, libraries and page cache included."""
 
 SLACK = 1.1
@@ -30,7 +28,7 @@ ROOMY = 4096 * MIB
 
 def limit(workflow: str) -> int:
     """What a careful user asks for with --mem: a little more than the program uses."""
-    return int(FOOTPRINT[workflow] * SLACK) if FOOTPRINT[workflow] else ROOMY
+    return int(FOOTPRINT[workflow] * SLACK)
 
 
 def free(memory: str, workflows: Iterable[str], dram: float = DRAM_SHARE) -> dict[int, int]:
