@@ -16,21 +16,21 @@ from tierwise_node import pages
 USER = """
 import mmap, os, select, sys
 size, hot, at = (int(word) << 20 for word in sys.argv[1:4])
-os.sched_setaffinity(0, {1})
+os.sched_setaffinity(0, {0})
 held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 for page in range(0, size, 4096):
     held[page] = 1
 import ctypes
 print(ctypes.addressof(ctypes.c_char.from_buffer(held)), flush=True)
 while True:
-    held[at:at + hot:4096]
+    held[at:at + hot:4096] = b"1" * (hot >> 12)
     if select.select([0], [], [], 0.01)[0]:
         line = sys.stdin.readline()
         if not line:
             break
         at, hot = (int(word) << 20 for word in line.split())
 """
-FLUSHER = "import os, time\nos.sched_setaffinity(0, {1})\nwhile True: time.sleep(0.004)\n"
+FLUSHER = "import os, time\nos.sched_setaffinity(0, {0})\nwhile True: time.sleep(0.004)\n"
 """A change of the process makes QEMU's translations forget pages, which then get their accessed bit again."""
 
 
@@ -61,7 +61,7 @@ class User:
 
 @contextmanager
 def flushed() -> Iterator[None]:
-    """Accessed bits tell the truth on CPU 1."""
+    """Accessed bits tell the truth on CPU 0."""
     flusher = subprocess.Popen([sys.executable, "-I", "-c", FLUSHER])
     try:
         yield

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,17 @@ from tierwise.units import MIB
 
 NODE = "moving"
 DRAM, PMEM, CXL = 0, 1, 2
-LIMIT = 16 * MIB
+LIMIT = 64 * MIB
 job_ids = itertools.count(2000)
+HOG = """
+import mmap, sys, time
+size = int(sys.argv[1]) << 20
+held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+held.madvise(mmap.MADV_HUGEPAGE)
+held[::1 << 20] = b"1" * (size >> 20)
+print("ready", flush=True)
+time.sleep(600)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +42,10 @@ def cgroups() -> Iterator[JobCgroups]:
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[AgentProcess]:
-    """One agent for the module, on a fifth of each tier, that moves LIMIT bytes a second."""
+    """One agent for the module, on a tenth of each tier, that moves LIMIT bytes a second."""
     with tempfile.TemporaryDirectory(prefix="tw-") as folder:
         Path(folder).chmod(0o755)
-        settings = {"sample_interval": 0.5, "capacity_share": 0.2, "move_limit": LIMIT}
+        settings = {"sample_interval": 0.5, "capacity_share": 0.1, "move_limit": LIMIT}
         running = AgentProcess(Path(folder), NODE, settings)
         running.start()
         yield running
@@ -68,43 +80,36 @@ def events(agent: AgentProcess, job_id: int) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_hot_set_of_a_mixed_plan_is_in_dram_and_followed_when_it_jumps(
+def test_pages_follow_the_work_of_a_job_with_a_mixed_plan_and_of_one_without_a_plan(
     agent: AgentProcess, cgroups: JobCgroups, jobs: list[int]
 ) -> None:
-    task(agent, jobs[0], "lat:32M,cap", 160)
-    user = User(cgroups, jobs[0], 150, 30, at=100, prefix=preferring(DRAM))
-    until(lambda: user.share(100, 30, DRAM) > 0.95, f"the hot set: {events(agent, jobs[0])}", 120)
-    assert user.share(0, 100, CXL) > 0.9
-    user.use(20, 30)
-    until(lambda: user.share(20, 30, DRAM) > 0.95, "the new hot set", 120)
-    until(lambda: agent.job(jobs[0])["agrees"], "the plan", 60)
-    assert user.share(60, 80, DRAM) < 0.05
-    whys = {event["why"] for event in events(agent, jobs[0])}
-    assert {"hot", "cold"} <= whys
-    movement = agent.job(jobs[0])["movement"]
+    """The agent has a tenth of 2 GiB of DRAM: the jobs' hot sets fit there, their cold memory does not."""
+    planned, free = jobs
+    task(agent, planned, "lat:32M,cap", 160)
+    first = User(cgroups, planned, 150, 30, at=100, prefix=preferring(DRAM))
+    second = User(cgroups, free, 160, 40, at=60, prefix=preferring(CXL))
+    until(lambda: second.share(60, 40, DRAM) > 0.95, f"the hot set without a plan: {events(agent, free)}", 120)
+    until(lambda: first.share(100, 30, DRAM) > 0.95, f"the planned one: {events(agent, planned)}", 120)
+    until(lambda: agent.job(planned)["agrees"], "the plan", 60)
+    assert first.share(0, 100, CXL) > 0.9
+    assert second.share(0, 60, DRAM) < 0.1
+    first.use(20, 30)
+    until(lambda: first.share(20, 30, DRAM) > 0.95, f"it to be followed: {events(agent, planned)}", 120)
+    until(lambda: agent.job(planned)["agrees"], "the plan again", 60)
+    assert first.share(60, 80, DRAM) < 0.05
+    assert {"hot", "cold"} <= {event["why"] for event in events(agent, planned)}
+    movement = agent.job(planned)["movement"]
     assert movement["promoted"] > 0
     assert movement["demoted"] > 0
-
-
-def test_without_a_plan_the_hot_set_comes_up_and_cold_memory_of_others_makes_room(
-    agent: AgentProcess, cgroups: JobCgroups, jobs: list[int]
-) -> None:
-    """The agent has a fifth of a tier of 1 GiB: the first job fills it with memory that it does not use."""
-    first = User(cgroups, jobs[0], 190, 20, prefix=preferring(DRAM))
-    until(lambda: agent.job(jobs[0])["found"]["dram"] > 150 * MIB, "the first job")
-    second = User(cgroups, jobs[1], 120, 40, at=60, prefix=preferring(CXL))
-    until(lambda: second.share(60, 40, DRAM) > 0.95, f"its hot set: {events(agent, jobs[1])}", 120)
-    assert first.share(0, 20, DRAM) > 0.95
-    assert agent.job(jobs[0])["movement"]["demoted"] > 0
-    assert second.share(0, 60, CXL) > 0.9
 
 
 def test_a_lat_job_gets_room_from_a_bw_job_and_gives_it_back(
     agent: AgentProcess, cgroups: JobCgroups, jobs: list[int]
 ) -> None:
-    task(agent, jobs[0], "bw", 400)
+    free = json.loads(agent.ask(op="status")["json"])["tiers"][0]["free"] // MIB
+    task(agent, jobs[0], "bw", free * 3 // 2)
     before = agent.job(jobs[0])["plan"]["parts"][0]["tiers"]
-    answer = task(agent, jobs[1], "lat:100M", 100)
+    answer = task(agent, jobs[1], "lat", free // 2)
     assert answer["degraded"] == ""
     changed = agent.job(jobs[0])["plan"]
     assert changed["parts"][0]["tiers"]["dram"] < before["dram"]
@@ -116,8 +121,70 @@ def test_a_lat_job_gets_room_from_a_bw_job_and_gives_it_back(
 
 
 def test_a_job_that_grows_beyond_its_plan_gets_more(agent: AgentProcess, cgroups: JobCgroups, jobs: list[int]) -> None:
-    agent.ask(op="prolog", job_id=jobs[0], uid=NOBODY, comment="", tier="cap:30M", restart=0)
+    task(agent, jobs[0], "cap", 30)
     assert agent.job(jobs[0])["plan"]["parts"][0]["size"] == 30 * MIB
     cgroups.hold(jobs[0], 60, prefix=preferring(DRAM))
     until(lambda: agent.job(jobs[0])["found"].get("cxl", 0) > 58 * MIB, "the growth to be planned and moved", 60)
     assert agent.job(jobs[0])["plan"]["parts"][0]["size"] >= 60 * MIB
+
+
+def test_pins_hold_or_are_repaired_while_a_hog_fills_every_tier(
+    agent: AgentProcess, cgroups: JobCgroups, jobs: list[int]
+) -> None:
+    hard, soft = jobs
+    task(agent, hard, "lat", 60)
+    task(agent, soft, "lat:60M,cap", 80)
+    for job_id in jobs:
+        cgroups.hold(job_id, 50, prefix=preferring(DRAM))
+        until(lambda job_id=job_id: agent.job(job_id)["found"].get("dram", 0) > 50 * MIB, "its memory")
+    assert [agent.job(job_id)["movement"]["pin"] for job_id in jobs] == ["hard", "soft"]
+    job = cgroups.folders(hard)[0]
+    assert int((job / "memory.min").read_text()) == int((job / "step_0/memory.min").read_text()) >= 60 * MIB
+    assert int((job.parents[1] / "memory.min").read_text()) >= 60 * MIB
+    with demotion(), hog():
+        until(lambda: demoted() > 0, "the kernel to demote pages", 60)
+        pinned = sum(part["pinned"] for part in agent.job(soft)["plan"]["parts"])
+        until(lambda: agent.job(soft)["found"]["dram"] >= pinned, "the soft pin", 30)
+    movement = agent.job(hard)["movement"]
+    assert movement["broken_pins"] == 0
+    assert agent.job(hard)["found"]["dram"] >= 50 * MIB
+    agent.ask(op="epilog", job_id=hard, uid=NOBODY)
+    until(lambda: (job.parents[1] / "memory.min").read_text() == "0\n", "the ancestors to be given back")
+    agent.ask(op="epilog", job_id=soft, uid=NOBODY)
+    report = agent.reports()[-1]["movement"]
+    assert report["broken_pins"] == report["repaired_pins"]
+    assert report["pin"] == "soft"
+
+
+@contextmanager
+def demotion() -> Iterator[None]:
+    """The kernel demotes what it reclaims."""
+    switch = Path("/sys/kernel/mm/numa/demotion_enabled")
+    before = switch.read_text()
+    switch.write_text("1")
+    try:
+        yield
+    finally:
+        switch.write_text(before)
+
+
+@contextmanager
+def hog() -> Iterator[None]:
+    """A process of no job that takes DRAM first and then nearly all that the others have."""
+    nodes = [Path(f"/sys/devices/system/node/node{node}/meminfo").read_text() for node in (DRAM, PMEM, CXL)]
+    free = sum(int(re.search(r"MemFree: +(\d+)", text)[1]) for text in nodes) >> 10
+    argv = [*preferring(DRAM), "python3", "-I", "-c", HOG, str(free - 200)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def demoted() -> int:
+    """Pages that the kernel has demoted since it booted."""
+    counts = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    return sum(int(count) for name, count in counts.items() if name.startswith("pgdemote_"))
