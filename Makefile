@@ -77,7 +77,10 @@ bench-tiering: setup venv  ## Programs on a node with memory tiers, under a memo
 bench-selection: venv  ## Run time of jobs that we place, against random and least-loaded placement (2 minutes)
 	PYTHONPATH=sim $(BIN)/python bench/selection.py
 
-bench-scale: setup venv  ## 10,000 simulated agents on real services and PostgreSQL (4 minutes)
+bench-selection-live: setup venv spank  ## The same on three virtual nodes, one of them loaded (10 minutes)
+	PYTHONPATH=lab $(BIN)/python bench/selection_live.py
+
+bench-scale: setup venv spank  ## 10,000 simulated agents on real services and PostgreSQL, bursts, cycles (8 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/scale.py
 
 bench-hotness: setup venv  ## What is hot, found and followed, beside the kernel and DAMON: build/bench/hotness.json (10 minutes)

@@ -5,7 +5,7 @@ with MUNGE, as real ones do, while submissions are asked for at the first servic
 PostgreSQL is restarted, and the second service is killed and started again. Then every acknowledged measurement and
 report must be in the database. PostgreSQL, both services, munged and the agents share this machine's cores.
 
-Beside it: 1,000 sbatch in series with Tierwise against Slurm alone.
+Beside it: 1,000 sbatch in series with Tierwise against Slurm alone, and what node weights add to a scheduling cycle.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
+import re
 import shutil
 import signal
 import socket
@@ -33,8 +35,10 @@ from submit import check_planned, pair, percentile, run
 from tierwise.client import DecisionClient
 from tierwise.errors import TierwiseError
 from tierwise.local import ask
+from tierwise.telemetry import Hardware, Measurement, TelemetryBatch, Utilisation
 from tierwise_decision.database.engine import open_engine
 from tierwise_lab import munge
+from tierwise_lab.options import StackOptions
 from tierwise_lab.stack import Stack
 
 HERE = Path(__file__).parent
@@ -44,6 +48,7 @@ RESTART_AT, KILL_AT, BACK_AFTER = 0.5, 0.75, 5.0
 """When PostgreSQL is restarted and a service killed, as shares of the time; seconds until that service is back."""
 ASK_EVERY = 0.05
 BURST, SERIES = 1000, 50
+CONFIGURED, CYCLE_SECONDS = 1000, 60.0
 
 
 class PostgreSQL:
@@ -172,7 +177,7 @@ def cluster() -> Iterator[tuple[PostgreSQL, list[Service], Path]]:
         yield server, services, top / "munge/munge.sock"
 
 
-def agents(count: int, seconds: float) -> list[Figure]:
+def agents(count: int = AGENTS, seconds: float = SECONDS) -> list[Figure]:
     """The fleet, the submissions meanwhile, the failures in the middle, and the counting afterwards."""
     with cluster() as (server, services, munge_socket):
         command = [sys.executable, HERE / "scale_agents.py", str(seconds + INTERVAL), str(count), str(munge_socket)]
@@ -232,6 +237,81 @@ def burst() -> list[Figure]:
     ]
 
 
+def cycle() -> list[Figure]:
+    """slurmctld's mean scheduling cycle over 1,000 nodes whose loads change all the time: weights on against off.
+
+    Cloud nodes that are never resumed stand for real ones; jobs that want all of them, while one is drained, make each
+    cycle go through all.
+    """
+    lines = (
+        "SuspendProgram=/bin/true",
+        "ResumeProgram=/bin/true",
+        "SuspendTime=100000",
+        f"NodeName=x[1-{CONFIGURED}] CPUs=2 RealMemory=4000 State=CLOUD",
+        f"PartitionName=big Nodes=x[1-{CONFIGURED}] MaxTime=60 State=UP",
+    )
+    on = StackOptions(nodes=1, agents=False, extra_slurm_conf=lines, settings={"service": {"weights": ["big"]}})
+    off = StackOptions(nodes=1, agents=False, extra_slurm_conf=lines)
+    with Stack(on) as ours, Stack(off) as plain:
+        for stack in (ours, plain):
+            run_as_root(stack, "scontrol", "update", "NodeName=x1", "State=DRAIN", "Reason=bench")
+            wish = f"sbatch -Q -p big -N {CONFIGURED} --mem=10 --wrap true"
+            run(stack, ["sh", "-c", f"for n in $(seq 20); do {wish}; done"])
+        feed(ours, plain, 30.0)  # weights are published for the first time
+        changed = published(ours)
+        if not changed or published(plain):
+            raise RuntimeError(
+                f"weights of {changed} nodes were published, and of {published(plain)} where they are off"
+            )
+        for stack in (ours, plain):
+            run_as_root(stack, "sdiag", "--reset")
+        feed(ours, plain, CYCLE_SECONDS)
+        mean, alone = (mean_cycle(run_as_root(stack, "sdiag")) for stack in (ours, plain))
+    return [
+        Figure("sdiag_cycle_ratio", "sdiag's mean cycle with weights, against without", mean / alone, at_most=1.05),
+        Figure("sdiag_cycle_us", "… with weights, µs", mean),
+    ]
+
+
+def feed(ours: Stack, plain: Stack, seconds: float) -> None:
+    """Say for a while of 1,000 nodes that they are busy in another way each time."""
+    source = random.Random(1)
+    until = time.monotonic() + seconds
+    hardware = Hardware(2, "model", 4 << 30)
+    with (
+        DecisionClient(str(ours.layout.decision_socket)) as one,
+        DecisionClient(str(plain.layout.decision_socket)) as other,
+    ):
+        while time.monotonic() < until:
+            for number in range(1, CONFIGURED + 1):
+                use = Utilisation(cpu=source.random() * 0.75, memory=source.random() * 0.75)
+                batch = TelemetryBatch(f"x{number}", hardware, (Measurement(time.time_ns(), 10.0, use, use),))
+                one.telemetry(batch)
+                other.telemetry(batch)
+
+
+def published(stack: Stack) -> int:
+    """How many nodes have one of our weights."""
+    weights = run_as_root(stack, "sinfo", "-h", "-N", "-p", "big", "-o", "%w").split()
+    return sum(int(weight) >= 1000 for weight in weights)
+
+
+def mean_cycle(sdiag: str) -> float:
+    """Microseconds of the main scheduler's mean cycle."""
+    found = re.search(r"Mean cycle:\s+(\d+)", sdiag)
+    if not found:
+        raise RuntimeError(f"sdiag shows no mean cycle: {sdiag[:500]}")
+    return float(found[1])
+
+
+def run_as_root(stack: Stack, *argv: str) -> str:
+    """What an admin's command prints."""
+    done = stack.run(list(argv), user="root", timeout=120)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr[-300:]}")
+    return done.stdout
+
+
 def series(stack: Stack) -> float:
     """Seconds that SERIES sbatch take."""
     tier = "--tier=cap" if stack.options.with_tierwise else ""
@@ -241,19 +321,18 @@ def series(stack: Stack) -> float:
     return time.perf_counter() - started
 
 
+PARTS = {"agents": agents, "burst": burst, "cycle": cycle}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "parts", nargs="*", choices=[[], "agents", "burst"], help="only these; default: all, and the file"
-    )
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="only these; default: all, and the file")
     parser.add_argument("--agents", type=int, default=AGENTS)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     options = parser.parse_args()
     figures: list[Figure] = []
-    if not options.parts or "agents" in options.parts:
-        figures += agents(options.agents, options.seconds)
-    if not options.parts or "burst" in options.parts:
-        figures += burst()
+    for name in options.parts or PARTS:
+        figures += agents(options.agents, options.seconds) if name == "agents" else PARTS[name]()
     print(publish("scale" if not options.parts else "scale-part", figures, 1))
 
 
