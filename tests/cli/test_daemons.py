@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cli_values import JOBS, NODES, Tierctl
+from cli_values import JOBS, NODES, REPORT, Tierctl
 
 from tierwise.client import DecisionClient
 from tierwise.local import ask
-from tierwise.messages import DryRunPlan, Health, JobView, Mechanism, NodeView
+from tierwise.messages import DryRunPlan, Health, JobView, Mechanism, NodeView, PlanKey
 
 DEADLINE = 30.0
 
@@ -118,6 +118,22 @@ def test_exit_codes_tell(tierctl: Tierctl) -> None:
     assert tierctl("plan", "--dry-run", "--tier=cap", "--mem=200").returncode == 0
     assert tierctl("plan", "--dry-run", "--tier=lat", "--mem=1T").returncode == 1, "degraded everywhere"
     assert tierctl("plan", "--dry-run", "--tier=lat:2G", "--mem=1G").returncode == 2, "more than --mem"
+
+
+@pytest.mark.usefixtures("service")
+def test_the_report_of_an_ended_job(tierctl: Tierctl, tmp_path: Path) -> None:
+    with DecisionClient(f"{tmp_path}/decision.sock") as client:
+        client.report(msgspec.structs.replace(REPORT, key=PlanKey(4799)))
+    ended = {"op": "ended", "job_id": 4799, "uid": os.getuid(), "state": "TIMEOUT", "started": 1, "ended": 61}
+    ask(f"{tmp_path}/hook.sock", ended, timeout=DEADLINE)
+    said = tierctl("report", "4799")
+    assert said.returncode == 0, said.stderr
+    assert "out of time after 1 min" in said.stdout
+    view = msgspec.json.decode(tierctl("report", "4799", "--json").stdout, type=JobView)
+    assert [(one.state, one.cause) for one in view.attempts] == [("TIMEOUT", "time")]
+    running = tierctl("report", "4711")
+    assert running.returncode == 4
+    assert "has not ended yet" in running.stderr
 
 
 @pytest.mark.usefixtures("service")
