@@ -12,7 +12,18 @@ from tierwise.client import DecisionClient
 from tierwise.config import Config
 from tierwise.errors import ProtocolError, RefusedError, TierwiseError, UnavailableError
 from tierwise.local import ask
-from tierwise.messages import Event, Heatmap, JobSample, JobView, Mechanism, NodeName, NodeSample, NodeView, StagedCopy
+from tierwise.messages import (
+    Event,
+    Heatmap,
+    JobSample,
+    JobView,
+    Mechanism,
+    NodeName,
+    NodeSample,
+    NodeView,
+    RegionView,
+    StagedCopy,
+)
 from tierwise.munge import Munge
 from tierwise_cli.settings import Settings
 
@@ -90,6 +101,12 @@ def staged_copies(settings: Settings) -> list[StagedCopy]:
     """The staged copies on this host that the caller may see."""
     answers = _from_agents(settings, {"op": "stage_list"}, list[StagedCopy])
     return [copy for copies in answers.values() for copy in copies]
+
+
+def regions(settings: Settings) -> dict[str, list[RegionView]]:
+    """The named regions on this host that the caller may see, by node."""
+    answers = _from_agents(settings, {"op": "memory_regions"}, list[RegionView])
+    return {_node_of(settings, path): found for path, found in answers.items()}
 
 
 def each_agent(settings: Settings, question: dict[str, str | int], timeout: float = 10.0) -> Iterator[dict[str, str]]:

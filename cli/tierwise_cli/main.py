@@ -15,6 +15,7 @@ from tierwise_cli.commands.health import health
 from tierwise_cli.commands.jobs import job, jobs
 from tierwise_cli.commands.plan import plan
 from tierwise_cli.commands.report import report
+from tierwise_cli.commands.shared import shared
 from tierwise_cli.commands.stage import stage
 from tierwise_cli.commands.status import nodes, status
 from tierwise_cli.commands.straggler import straggler
@@ -36,6 +37,7 @@ def tierctl() -> None:
       tierctl explain 4711                      why each node was or wasn't chosen for it
       tierctl events --follow                   which pages moved on this host, and why
       tierctl stage list                        images and data staged on this host's memory
+      tierctl shared list                       memory that programs share on this host
       tierctl doctor                            what works on this host, and why not
 
     \b
@@ -50,7 +52,22 @@ def tierctl() -> None:
     """
 
 
-for command in (status, nodes, jobs, job, report, plan, explain, straggler, stage, doctor, health, events, completion):
+for command in (
+    status,
+    nodes,
+    jobs,
+    job,
+    report,
+    plan,
+    explain,
+    straggler,
+    stage,
+    shared,
+    doctor,
+    health,
+    events,
+    completion,
+):
     tierctl.add_command(command)
 
 

@@ -11,6 +11,7 @@ from tierwise.messages import (
     NodeSample,
     NodeView,
     PlanKey,
+    RegionView,
     StagedCopy,
     TierUse,
     UsePoint,
@@ -138,6 +139,10 @@ HOSTILE = JobView(
     4715, "", 4294967294, "", "running", {"n1": sample(4715, None, agrees=None, dram=5)}, (), ("\x1b[2J\r gone",)
 )
 
+REGIONS = [
+    RegionView(1000, "matrix", 64 << 20, "CAP", {"cxl": 64 << 20}, (71, 72), True, False, False),
+    RegionView(1000, "model\x1b[2J", 1 << 30, "", {}, (), False, True, False),
+]
 STAGED = [
     StagedCopy(
         "n1",

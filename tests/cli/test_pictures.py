@@ -15,6 +15,7 @@ from tierwise_cli.show.nodes import nodes
 from tierwise_cli.show.plan import plans
 from tierwise_cli.show.plot import Layer, Plot
 from tierwise_cli.show.report import report
+from tierwise_cli.show.shared import shared
 from tierwise_cli.show.stage import stage
 from tierwise_cli.show.status import status
 
@@ -39,6 +40,7 @@ PICTURES: dict[str, RenderableType] = {
     ),
     "doctor": doctor(MECHANISMS),
     "stage": stage(values.STAGED),
+    "shared": shared({"n1": values.REGIONS}),
     "health": health(Health(False, "0.1.0", "sqlite", 3, 1, 1, ("the database is read-only",))),
 }
 
@@ -153,6 +155,13 @@ def test_a_reports_plot_is_as_high_as_the_job_was() -> None:
     plot = Plot((Layer("dram", [100, 50, 50]), Layer("cxl", [0, 50, 0])), top=100, span="9 s", height=4, width=6)
     rows = [row[11:] for row in draw(plot, 40).splitlines()]
     assert rows == ["██▓▓  ", "██▓▓  ", "██████", "██████", "0  9 s"]
+
+
+def test_shared_regions() -> None:
+    lines = draw(PICTURES["shared"], 200).splitlines()
+    assert [word in lines[1] for word in ("n1", "matrix", "64 MiB", "cxl", "71, 72")] == [True] * 5
+    assert "-, retained" in lines[2]
+    assert "No regions of yours" in draw(shared({"n1": []}), 80)
 
 
 def test_staged_copies() -> None:

@@ -251,3 +251,14 @@ def test_only_root_and_the_owner_drop_a_region(agent: AgentProcess, job: Job) ->
     assert regions(agent) == []
     with pytest.raises(RefusedError, match="has no region"):
         agent.ask(op="memory_drop", name="mine", uid=NOBODY)
+
+
+def test_tierctl_shows_regions_and_drops_them(agent: AgentProcess, job: Job) -> None:
+    process = Process(agent, job)
+    process("!r = memory.open_region('matrix', 4 << 20, 'cap', create=True)")
+    tierctl = [str(Path(sys.executable).with_name("tierctl")), "--agent", str(agent.socket), "shared"]
+    listed = subprocess.run([*tierctl, "list"], capture_output=True, text=True, check=True).stdout
+    assert all(word in listed for word in ("matrix", "4 MiB", "dram", str(process.pid), "nobody")), listed
+    subprocess.run([*tierctl, "drop", "matrix", "--user", "nobody"], check=True)
+    process("!r.close()")
+    assert regions(agent) == []
