@@ -74,7 +74,7 @@ bench-tiering: setup venv  ## Programs on a node with memory tiers, under a memo
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering measure --runs $(RUNS)
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering report --docs docs
 
-bench-selection: venv  ## Run time of jobs that we place, against random and least-loaded placement (2 minutes)
+bench-selection: setup venv  ## Run time of jobs that we place, against random and least-loaded placement (2 minutes)
 	PYTHONPATH=sim $(BIN)/python bench/selection.py
 
 bench-selection-live: setup venv spank  ## The same on three virtual nodes, one of them loaded (10 minutes)
