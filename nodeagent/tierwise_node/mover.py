@@ -34,12 +34,25 @@ SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
 Windows = Callable[[], Mapping[int, Window]]
 
 
+CHURN, CHURN_SECONDS = 4, 30.0
+"""A job may be moved so many times over at once, and once over in so many seconds for ever: one that moves its pages
+back by itself costs no more."""
+
+
 @dataclass
-class _Futile:
-    """A job whose pages would not move: asked again after a pause that doubles."""
+class _Rest:
+    """A job whose pages would not move, or would not stay: left alone for a pause that doubles."""
 
     pause: float
     until: float
+
+
+@dataclass
+class _Churn:
+    """Bytes that were moved for one job; what it may be moved for ever has been taken off."""
+
+    moved: float
+    time: float
 
 
 class Mover:
@@ -50,7 +63,8 @@ class Mover:
         self._rate = rate
         self._sights = Sights(placer, topology)
         self._piece = SMALLEST_PIECE
-        self._futile: dict[int, _Futile] = {}
+        self._resting: dict[int, _Rest] = {}
+        self._churn: dict[int, _Churn] = {}
 
     async def beat(
         self, windows: Mapping[int, Window], margins: Mapping[str, int], seconds: float, deadline: float
@@ -76,8 +90,8 @@ class Mover:
 
     def _may_move(self, record: JobRecord) -> bool:
         job_id = record.key.job_id
-        futile = self._futile.get(job_id)
-        resting = futile is not None and time.monotonic() < futile.until
+        rest = self._resting.get(job_id)
+        resting = rest is not None and time.monotonic() < rest.until and not record.pin_missing
         return record.movable and job_id in self._jobs.usages and not resting
 
     # --- moving -------------------------------------------------------------------------------------------------------
@@ -113,12 +127,16 @@ class Mover:
             moves = await asyncio.to_thread(
                 self._placer.correct, self._jobs.groups[first.job_id], record.uid, correction
             )
-            self._rest(first.job_id, moves, correction)
+            if moves.landed:
+                self._resting.pop(first.job_id, None)
+            else:
+                self._rest(first.job_id, f"none of {moves.asked} pages went from {source} to {target}")
         else:
             moves = await asyncio.to_thread(self._move_ranges, record, batch, source, target, size)
         self._adapt(time.monotonic() - begun)
         up = first.target < first.source
         record.count(moves, promoted=moves.landed if up else 0, demoted=0 if up else moves.landed)
+        self._count_churn(record, moves.landed * mmap.PAGESIZE)
         if moves.landed:
             what = "promoted" if up else "demoted"
             self._events.moved(what, first.job_id, source, target, moves.landed, first.why)
@@ -140,25 +158,25 @@ class Mover:
         elif seconds < PIECE_SECONDS / 2:
             self._piece = min(self._piece * 2, LARGEST_PIECE)
 
-    def _rest(self, job_id: int, moves: Moves, correction: Correction) -> None:
-        """A job of whose pages none would move is left alone for a while."""
-        if moves.landed:
-            self._futile.pop(job_id, None)
-            return
-        before = self._futile.get(job_id)
+    def _rest(self, job_id: int, why: str) -> None:
+        """Leave a job alone for a while."""
+        before = self._resting.get(job_id)
         pause = min(before.pause * 2, LONGEST_PAUSE) if before else 1.0
-        self._futile[job_id] = _Futile(pause, time.monotonic() + pause)
-        log.info(
-            "job %d: none of %d pages went from %s to %s: asked again in %g s",
-            job_id,
-            moves.asked,
-            correction.source,
-            correction.target,
-            pause,
-        )
+        self._resting[job_id] = _Rest(pause, time.monotonic() + pause)
+        log.info("job %d: %s: it rests for %g s", job_id, why, pause)
+
+    def _count_churn(self, record: JobRecord, moved: int) -> None:
+        job_id, now, size = record.key.job_id, time.monotonic(), sum(record.found.values())
+        churn = self._churn.setdefault(job_id, _Churn(0.0, now))
+        churn.moved = max(churn.moved - size * (now - churn.time) / CHURN_SECONDS, 0.0) + moved
+        churn.time = now
+        if churn.moved > max(CHURN * size, LARGEST_PIECE):
+            self._rest(job_id, "its pages don't stay where they are moved")
+            churn.moved = 0.0
 
     def _forget(self) -> None:
-        for job_id in [job_id for job_id in self._futile if job_id not in self._jobs.records]:
-            del self._futile[job_id]
+        for kept in (self._resting, self._churn):
+            for job_id in [job_id for job_id in kept if job_id not in self._jobs.records]:
+                del kept[job_id]
         self._placer.keep_only(self._jobs.records)
         self._sights.keep_only(self._jobs.records)
