@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .PHONY: help demo test setup venv lint typecheck ctest pytest native-test lab-test guest-test virtual-test spank \
-  bench-submit bench-containers bench-memory fuzz bench-sizing bench-tiering bench-hotness bench-pages soak deb rpm clean
+  bench-submit bench-selection bench-selection-live bench-scale bench-containers bench-memory fuzz bench-sizing bench-tiering bench-hotness bench-pages soak deb rpm clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
