@@ -10,12 +10,12 @@ from tierwise.hostlist import expand
 from tierwise.slurmnodes import PendingJob
 from tierwise_decision.database import selection as tables
 from tierwise_decision.database.store import Store
-from tierwise_decision.history import token_of
 from tierwise_decision.requests import Requests
 from tierwise_decision.selection import Selection, wanted_of
 from tierwise_decision.settings import Settings
 from tierwise_decision.slurm_view import SlurmView
 from tierwise_decision.stragglers import Stragglers
+from tierwise_decision.tales import token_of
 from tierwise_policy.exclusion import exclusions
 from tierwise_policy.selection import Wanted, lacks
 

@@ -20,8 +20,10 @@ from tierwise.slurm import Slurm, SlurmError, SlurmJob
 from tierwise.tiers import GRES_PREFIX
 from tierwise.units import MIB, format_size
 from tierwise_decision.complaints import Complaints
-from tierwise_decision.history import History, Mended, target_of, token_of, verdict
+from tierwise_decision.history import History
 from tierwise_decision.requests import Requested, Requests
+from tierwise_decision.runs import Mended, verdict
+from tierwise_decision.tales import target_of, token_of
 from tierwise_policy.failures import Cause, Mend, mend
 
 Answer = dict[str, str | int]

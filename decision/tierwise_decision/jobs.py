@@ -13,9 +13,10 @@ from tierwise.messages import JobReport, JobSample, JobView
 from tierwise_decision.cluster import Cluster
 from tierwise_decision.database import reads
 from tierwise_decision.database.store import Store
-from tierwise_decision.history import History, attempt
+from tierwise_decision.history import History
 from tierwise_decision.plans import Plans
 from tierwise_decision.requests import Requested, Requests
+from tierwise_decision.runs import attempt
 
 MAX_RECENT_REPORTS = 1000
 State = Literal["submitted", "running", "ended"]

@@ -13,9 +13,9 @@ from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
 from tierwise_decision.exclusions import Exclusions
-from tierwise_decision.history import EndedJob
 from tierwise_decision.requests import Requests
 from tierwise_decision.retention import Retention
+from tierwise_decision.runs import EndedJob
 from tierwise_decision.selection import Selection
 from tierwise_decision.settings import Settings
 from tierwise_decision.slurm_view import SlurmView

@@ -12,8 +12,9 @@ from tierwise.slurm import SlurmJob
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import reads
 from tierwise_decision.database.store import Store
-from tierwise_decision.history import SECOND, EndedJob, from_row, token_of
+from tierwise_decision.runs import EndedJob, from_row
 from tierwise_decision.settings import Settings
+from tierwise_decision.tales import SECOND, token_of
 from tierwise_policy.signature import Signature, signature
 from tierwise_policy.sizing import Asked, Estimate, Estimator, Limits, Policy, Run, limits_for
 

@@ -14,7 +14,7 @@ from tierwise.units import GIB, MIB
 from tierwise_decision.database.engine import open_engine
 from tierwise_decision.database.migrate import migrate
 from tierwise_decision.database.models import EndedJob as EndedRow
-from tierwise_decision.history import EndedJob, to_row
+from tierwise_decision.runs import EndedJob, to_row
 from tierwise_policy.signature import Signature, signature
 
 SECOND = 10**9
