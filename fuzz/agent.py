@@ -18,13 +18,13 @@ with atheris.instrument_imports(include=["tierwise", "tierwise_node", "tierwise_
     from tierwise_node.agent import Agent
 
 import asyncio
-import atexit
 import logging
 import os
+import signal
 import tempfile
 from pathlib import Path
 
-from handmade import NOBODY, JobCgroups
+from handmade import NOBODY, JobCgroups, unmount_below
 
 from tierwise.config import AgentConfig, Config, StageConfig
 
@@ -65,16 +65,12 @@ class Findings(logging.Handler):
 class Target:
     """The agent, and who asks it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, job: int) -> None:
         self.findings = Findings()
         logging.getLogger("tierwise_node").addHandler(self.findings)
         logging.getLogger("tierwise_node").propagate = False
         self._folder, self._loop = folder, asyncio.new_event_loop()
-        self._cgroups = JobCgroups(NODE)
-        atexit.register(self._cgroups.close)
-        self._cgroups.make(JOB, limit=256 << 20)
-        job = self._cgroups.start(JOB, ["/bin/sleep", "infinity"])
-        self._peers = (server.Peer(os.getpid(), 0), server.Peer(job.pid, NOBODY), server.Peer(job.pid, NOBODY))
+        self._peers = (server.Peer(os.getpid(), 0), server.Peer(job, NOBODY), server.Peer(job, NOBODY))
         self._peer = self._peers[0]
         server._peer = lambda _writer: self._peer  # type: ignore[assignment]
         agent = AgentConfig(
@@ -162,12 +158,28 @@ def message(provider: atheris.FuzzedDataProvider) -> bytes:
     return b"\n".join(fields) + b"\n\n"
 
 
+def fuzz(folder: Path, job: int) -> None:
+    """Fuzz until libFuzzer ends this process."""
+    target = Target(folder, job)
+    atheris.Setup(sys.argv, target.ask)
+    atheris.Fuzz()
+
+
 def main() -> None:
+    """The fuzzer is a child: it ends without a word to Python, and what it leaves is removed here."""
+    cgroups = JobCgroups(NODE)
+    cgroups.make(JOB, limit=256 << 20)
     with tempfile.TemporaryDirectory(prefix="tw-fuzz-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        target = Target(Path(folder))
-        atheris.Setup(sys.argv, target.ask)
-        atheris.Fuzz()
+        job = cgroups.start(JOB, ["/bin/sleep", "infinity"])
+        child = os.fork()
+        if child == 0:
+            fuzz(Path(folder), job.pid)
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+        _, status = os.waitpid(child, 0)
+        cgroups.close()
+        unmount_below(Path(folder))
+    sys.exit(os.waitstatus_to_exitcode(status) != 0)
 
 
 if __name__ == "__main__":

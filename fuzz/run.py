@@ -21,11 +21,12 @@ SOURCES = (
 SANITIZED = ("-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
 
 
-def fuzz(command: list[str], seconds: int, corpus: Path) -> int:
+def fuzz(what: str, command: list[str], seconds: int) -> int:
     """The fuzzer's exit code."""
+    corpus = BUILD / f"corpus-{what}"
     corpus.mkdir(parents=True, exist_ok=True)
     options = [f"-max_total_time={seconds}", "-timeout=60", "-rss_limit_mb=1024", "-print_final_stats=1"]
-    print(f"fuzzing with {Path(command[-1]).name} for {seconds} s", flush=True)
+    print(f"fuzzing the {what} for {seconds} s", flush=True)
     return subprocess.run([*command, *options, f"-artifact_prefix={BUILD}/", str(corpus)], check=False).returncode
 
 
@@ -35,10 +36,10 @@ def main() -> None:
     include = ["-Icsrc/spank", "-Icsrc/libtierwise"]
     build = ["clang", "-std=gnu11", *SANITIZED, *include, *SOURCES, "-o", str(BUILD / "answers")]
     subprocess.run(build, cwd=REPOSITORY, check=True)
-    agent = ["unshare", "--mount", sys.executable, str(REPOSITORY / "fuzz/agent.py")]
+    agent = ["unshare", "--mount", sys.executable, str(REPOSITORY / "fuzz/agent.py"), "-len_control=0", "-max_len=512"]
     codes = (
-        fuzz([str(BUILD / "answers")], max(int(seconds * C_SHARE), 1), BUILD / "corpus-answers"),
-        fuzz(agent, seconds, BUILD / "corpus-agent"),
+        fuzz("answers", [str(BUILD / "answers")], max(int(seconds * C_SHARE), 1)),
+        fuzz("agent", agent, seconds),
     )
     print("nothing was found" if not any(codes) else f"something was found: see {BUILD}")
     sys.exit(any(codes))
