@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from handmade import NOBODY, AgentProcess, until
+from handmade import NOBODY, AgentProcess
 
 from tierwise.local import ask
 from tierwise_cli.container.commandline import OF_SHELL, WITH_VALUE
@@ -24,6 +24,7 @@ from tierwise_lab.stack import Stack
 MIB = 1 << 20
 CXL = 2
 DATA = Path("/data")
+PATIENCE = 70
 WHERE = """
 import mmap, re, sys
 with open(sys.argv[1], "rb") as file:
@@ -92,7 +93,8 @@ def test_the_manuals_examples(stack: Stack) -> None:
     assert "hello from inside" in said[1]
     assert f"{12 * MIB // MIB}000000" in said[2]
     assert "part" in said[2]
-    assert "tmpfs" in said[3]
+    assert "words\n" in said[3]
+    assert "64M" in said[3]
     assert "pinned" in said[4]
     rows = copies(stack)
     assert rows["/data/image.sif"]["tier"] == "cxl"
@@ -135,13 +137,14 @@ def test_an_agent_in_a_mount_namespace_of_its_own(image: Path) -> None:
         agent = AgentProcess(folder, "apart", {}, APART)
         agent.start()
         assert list(Path(f"/proc/{agent.pid}/root/data").iterdir()) == []
-        question = {"op": "stage", "path": str(image), "wait": 1, "hold": 0}
-        copy = Path(until(lambda: agent.ask(**question).get("path"), "a copy", 60))
+        socket = str(agent.socket)
+        copy = Path(ask(socket, {"op": "stage", "path": str(image), "wait": 60, "hold": 0}, PATIENCE)["path"])
         assert copy.read_bytes() == image.read_bytes()
-        agent.ask(op="prolog", job_id=1, uid=NOBODY, comment="", tier="", restart=0, scratch=MIB)
-        scratch = Path(agent.ask(op="stage_job", job_id=1, uid=NOBODY, scratch=MIB)["scratch"])
+        scratch = Path(
+            ask(socket, {"op": "stage_job", "job_id": 1, "uid": NOBODY, "scratch": MIB}, PATIENCE)["scratch"]
+        )
         assert scratch.is_mount()
-        agent.ask(op="epilog", job_id=1, uid=NOBODY)
+        ask(socket, {"op": "epilog", "job_id": 1, "uid": NOBODY}, PATIENCE)
         assert not scratch.exists()
         agent.close()
         assert name not in Path("/proc/self/mountinfo").read_text()

@@ -71,6 +71,7 @@ class Stage:
         self.making: dict[tuple[object, ...], Making] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._missing: set[str] = set()
+        self._mounting = asyncio.Lock()
         self._threads = ThreadPoolExecutor(LOOKS, "stage")
         """Of our own: a file system that hangs must not hold up what else the agent does in threads."""
         self._looking: dict[int, asyncio.Semaphore] = {}
@@ -82,7 +83,8 @@ class Stage:
         for tier in self._tiers():
             if mounted(self.folder / ".work" / tier.name):
                 try:
-                    self._shelf(tier)
+                    self._shelves[tier.name], found = self._mount(tier)
+                    self.copies |= found
                 except (StageError, OSError) as error:
                     log.error("staging on %s: %s", tier.name, error)
 
@@ -110,21 +112,30 @@ class Stage:
                 except StageError as error:
                     log.error("%s", error)
 
-    def _shelf(self, tier: Tier) -> Copies:
-        """The copies of a tier; its tmpfs is mounted when it is first needed. Raises StageError and OSError."""
-        if tier.name not in self._shelves:
-            copies = Copies(self.folder, tier.name)
-            copies.mount(max(self._quota(tier), 1 << 20), tier.numa_nodes)
-            self.copies |= {(tier.name, copy.name): copy for copy in copies.adopt()}
-            self._shelves[tier.name] = copies
-        return self._shelves[tier.name]
+    def _mount(self, tier: Tier) -> tuple[Copies, dict[tuple[TierName, str], Copy]]:
+        copies = Copies(self.folder, tier.name)
+        copies.mount(max(self._quota(tier), 1 << 20), tier.numa_nodes)
+        return copies, {(tier.name, copy.name): copy for copy in copies.adopt()}
+
+    async def prepare(self) -> None:
+        """Mount each tier's tmpfs, when they are first needed. Raises StageError."""
+        async with self._mounting:
+            for tier in self._tiers():
+                if tier.name in self._shelves:
+                    continue
+                try:
+                    copies, found = await self._in_thread(self._mount, tier)
+                except OSError as error:
+                    raise StageError(f"{self.folder} can't be mounted: {error.strerror}") from None
+                self.copies |= found
+                self._shelves[tier.name] = copies
 
     def _quota(self, tier: Tier) -> int:
         return int(tier.capacity * self._config.share)
 
     def links(self, job_id: int, uid: int) -> Links:
-        """A job's links, in a folder on the slowest tier. Raises StageError and OSError."""
-        shelf = self._shelf(self._tiers()[-1])
+        """A job's links, in a folder on the slowest tier; after `prepare`. Raises OSError."""
+        shelf = self._shelves[self._tiers()[-1].name]
         return Links(shelf.links / str(job_id), shelf.shown / "jobs" / str(job_id), uid)
 
     def remove_links(self, ended: Callable[[int], bool]) -> None:
@@ -151,6 +162,7 @@ class Stage:
         if self._config.share == 0:
             raise StageError("staging is switched off on this node (agent.stage.share)")
         path = checked_path(path)
+        await self.prepare()
         async with self._looking.setdefault(uid, asyncio.Semaphore(LOOKS_PER_USER)):
             who = await self._in_thread(user, uid)
             source = await self._in_thread(look, self._root, path, who)
@@ -228,22 +240,18 @@ class Stage:
             for name, each in tiers.items()
         }
         chosen, victims = place(source.path, source.size, who.uid, shelves, self.copies.values(), time.time_ns())
-        try:
-            shelf = self._shelf(tiers[chosen])
-        except OSError as error:
-            raise StageError(f"{self.folder} can't be mounted: {error.strerror}") from None
         for copy in victims:
             log.info("staged copy %s of %s makes room", copy.name, copy.sources[-1].path)
             del self.copies[copy.tier, copy.name]
         making = self.making[key] = Making(source, chosen, who.uid)
-        making.task = asyncio.create_task(self._make(key, making, who, public, shelf, victims))
+        making.task = asyncio.create_task(self._make(key, making, who, public, victims))
         making.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return making
 
     async def _make(
-        self, key: tuple[object, ...], making: Making, who: User, public: bool, shelf: Copies, victims: Iterable[Copy]
+        self, key: tuple[object, ...], making: Making, who: User, public: bool, victims: Iterable[Copy]
     ) -> Copy:
-        folder = None
+        shelf, folder = self._shelves[making.tier], None
         try:
             for copy in victims:
                 await asyncio.to_thread(shelf.remove, copy)

@@ -52,7 +52,7 @@ class Wishes:
             if len(wish.work) + len(new) > MOST_SOURCES:
                 self._notice(job_id, wish, f"a job can't stage more than {MOST_SOURCES} sources")
             elif new:
-                self._begin_staging(job_id, wish, new)
+                await self._begin_staging(job_id, wish, new)
             return wish
 
     async def _make_scratch(self, job_id: int, wish: Wish, size: int) -> None:
@@ -61,8 +61,9 @@ class Wishes:
         except StageError as error:
             self._notice(job_id, wish, str(error))
 
-    def _begin_staging(self, job_id: int, wish: Wish, paths: list[str]) -> None:
+    async def _begin_staging(self, job_id: int, wish: Wish, paths: list[str]) -> None:
         try:
+            await self._stage.prepare()
             if wish.links is None:
                 wish.links = self._stage.links(job_id, wish.uid)
             for path in paths:
