@@ -20,9 +20,9 @@ from figures import Figure, publish
 
 from tierwise_lab.guest import Guest
 
-STARTS, PLAIN = 50, 8
+STARTS, PLAIN = 50, 6
 """Starts from the limited source: ours, and plain ones, each of which takes as long as its reading does."""
-PAIRS = 15
+PAIRS = 12
 """Of a plain start and one of ours, in turn, from the unlimited source."""
 SOURCE_BYTES_PER_S = 100e6
 DISK_MIB = 160
