@@ -8,8 +8,9 @@ for, or its bytes through the narrowest tier.
     bandwidth = max over tiers of bytes(tier) / free bandwidth(tier)
 
 Lines that a prefetcher would have brought cost bandwidth only. Programs that run together share each tier: what the
-others draw meanwhile, on average, is not free, and a miss waits longer in the queue of a busy tier (M/D/1). A fault
-that had to read from the disk costs a stated time. What the kernel does on a program's CPU is in that CPU's counts.
+others draw meanwhile, on average, is not free beyond a fair share, and a miss waits longer in the queue of a busy tier
+(M/D/1). A fault that had to read from the disk costs a stated time. What the kernel does on a program's CPU is in that
+CPU's counts.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from tiering.counts import LINE, Slices
 
 ROUNDS = 30
 FULL = 0.95  # a queue is never modelled as fuller than this
-FAIR = 0.1  # nor does a program ever get less than this share of a tier
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,26 @@ def variants(machine: Machine) -> Iterator[tuple[str, Machine]]:
 def times(machine: Machine, programs: Mapping[str, Program]) -> dict[str, float]:
     """Seconds that each of these programs takes when they start together; alone, it is one program."""
     traffic = {name: program.slices.bytes.sum(axis=0) for name, program in programs.items()}
-    taken = {name: _time(machine, program, np.zeros(len(machine.bandwidth))) for name, program in programs.items()}
+    nobody = np.zeros((0, len(machine.bandwidth)))
+    taken = {name: _time(machine, program, nobody) for name, program in programs.items()}
     for _ in range(ROUNDS):  # times follow from what the others draw, and that from times: half steps settle quickly
         before = dict(taken)
         for name, program in programs.items():
-            others = np.zeros(len(machine.bandwidth))
-            for other in programs:
-                if other != name:
-                    others += traffic[other] / max(before[other], before[name], 1e-12)
-            taken[name] = (before[name] + _time(machine, program, others)) / 2
+            drawn = [traffic[other] / max(before[other], before[name], 1e-12) for other in programs if other != name]
+            taken[name] = (before[name] + _time(machine, program, np.array(drawn).reshape(-1, *nobody.shape[1:]))) / 2
     return taken
+
+
+def fair_share(bandwidth: float, others: Sequence[float] | NDArray[np.float64]) -> float:
+    """What one who wants all of it gets while `others` want so much: what they leave, but never less than anybody who
+    gets less than they want (max-min fairness)."""
+    left = bandwidth
+    for number, wanted in enumerate(sorted(others)):
+        level = left / (len(others) - number + 1)
+        if wanted >= level:
+            return level
+        left -= wanted
+    return left
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
@@ -81,13 +91,13 @@ def geometric_mean(ratios: Sequence[float]) -> float:
 
 
 def _time(machine: Machine, program: Program, others: NDArray[np.float64]) -> float:
-    """With `others` drawing so many bytes per second from each tier meanwhile."""
+    """While `others` [programs, nodes] draw so many bytes per second from each tier."""
     bandwidth = np.array(machine.bandwidth)
-    busy = np.minimum(others / bandwidth, FULL)
+    busy = np.minimum(others.sum(axis=0) / bandwidth, FULL)
     queue_ns = LINE / bandwidth * 1e9 * busy / (2 * (1 - busy))
     latency_ns = np.array(machine.latency_ns) + queue_ns
-    free = np.maximum(bandwidth - others, FAIR * bandwidth)
+    share = np.array([fair_share(width, drawn) for width, drawn in zip(bandwidth, others.T, strict=True)])
     slices = program.slices
     waiting = slices.instructions * machine.instruction_ns + slices.demand @ latency_ns / machine.overlap
-    through = (slices.bytes / free).max(axis=1, initial=0.0) * 1e9
+    through = (slices.bytes / share).max(axis=1, initial=0.0) * 1e9
     return float(np.maximum(waiting, through).sum() + program.disk_faults * machine.fault_ns) / 1e9

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiering.counts import LINE, Slices, sessions
-from tiering.model import Machine, Program, geometric_mean, times, variants
+from tiering.model import Machine, Program, fair_share, geometric_mean, times, variants
 
 MACHINE = Machine(latency_ns=(80, 300), bandwidth=(20e9, 3e9), instruction_ns=0.2, overlap=4)
 
@@ -61,6 +61,13 @@ def test_more_work_never_takes_less_time(counts: list[tuple[int, int, int, int, 
     before = Slices(table[:, 0], table[:, 1:3], table[:, 3:5], np.zeros((len(table), 2), dtype=np.int64))
     after = dataclasses.replace(before, demand=before.demand + more)
     assert alone(Program(after)) >= alone(Program(before)) >= 0
+
+
+@pytest.mark.parametrize(
+    ("others", "share"), [((), 12), ((3,), 9), ((100,), 6), ((1, 100), 5.5), ((100, 100), 4), ((3, 4, 5), 3)]
+)
+def test_a_tier_is_shared_fairly(others: tuple[float, ...], share: float) -> None:
+    assert fair_share(12, others) == pytest.approx(share)
 
 
 def test_each_constant_is_varied_both_ways() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tiering.inside import clock
+from tiering.inside.memory import free_bytes
 
 
 def main() -> None:
@@ -38,6 +39,7 @@ def main() -> None:
         "guest_seconds": ended - started,
         "peak": after.ru_maxrss << 10,
         "nodes": _where(),
+        "free": {node: free_bytes(node) for node in (0, 1, 2)},
     }
     print(json.dumps(done), flush=True)
 
