@@ -153,7 +153,7 @@ def message(provider: atheris.FuzzedDataProvider) -> bytes:
         key = KEYS[provider.ConsumeIntInRange(0, len(KEYS) - 1)]
         choice = provider.ConsumeIntInRange(0, len(VALUES) + 2)
         value = VALUES[choice] if choice < len(VALUES) else provider.ConsumeUnicode(24)
-        quoted = "".join(f"%{byte:02X}" for byte in value.encode(errors="surrogateescape"))
+        quoted = "".join(f"%{byte:02X}" for byte in value.encode(errors="surrogatepass"))
         fields.append(f"{key}={quoted}".encode())
     return b"\n".join(fields) + b"\n\n"
 
