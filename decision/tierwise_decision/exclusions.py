@@ -11,13 +11,14 @@ from tierwise.slurmnodes import PendingJob
 from tierwise_decision.database import selection as tables
 from tierwise_decision.database.store import Store
 from tierwise_decision.requests import Requests
-from tierwise_decision.selection import Selection, wanted_of
+from tierwise_decision.selection import wanted_of
 from tierwise_decision.settings import Settings
 from tierwise_decision.slurm_view import SlurmView
 from tierwise_decision.stragglers import Stragglers
 from tierwise_decision.tales import token_of
+from tierwise_decision.telemetry import Loads
 from tierwise_policy.exclusion import exclusions
-from tierwise_policy.selection import Wanted, lacks
+from tierwise_policy.selection import Wanted
 
 EVERY = 30.0
 MAX_KNOWN = 50_000
@@ -31,12 +32,12 @@ class Exclusions:
         self,
         settings: Settings,
         view: SlurmView,
-        selection: Selection,
+        loads: Loads,
         stragglers: Stragglers,
         store: Store,
         requests: Requests,
     ) -> None:
-        self._settings, self._view, self._selection = settings, view, selection
+        self._settings, self._view, self._loads = settings, view, loads
         self._stragglers, self._store, self._requests = stragglers, store, requests
         self.wake = asyncio.Event()
         """Set when it should look again before its time."""
@@ -48,7 +49,7 @@ class Exclusions:
             return ()
         reasons = {node: mark.number or 1.0 for node, mark in self._stragglers.avoided().items()}
         if wanted.network:  # the other totals Slurm checks itself
-            reasons |= {node.name: 1.0 for node in self._selection.candidates() if lacks(node, wanted)}
+            reasons |= dict.fromkeys(self._loads.slower_than(wanted.network), 1.0)
         if not reasons:
             return ()
         return exclusions(reasons, self._view.eligible(partition), wanted.nodes, held)

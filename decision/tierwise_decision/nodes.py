@@ -39,7 +39,7 @@ class Nodes:
         self.stragglers = Stragglers(store, self.loads)
         self.selection = Selection(self.loads, self.stragglers, store, requests)
         view = SlurmView(slurm, complain)
-        self.exclusions = Exclusions(settings, view, self.selection, self.stragglers, store, requests)
+        self.exclusions = Exclusions(settings, view, self.loads, self.stragglers, store, requests)
         self._weights = Weights(settings, view, self.selection, store)
         self._retention = Retention(settings, store)
         self.loads.knows = view.knows

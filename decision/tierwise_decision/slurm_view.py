@@ -21,6 +21,7 @@ class SlurmView:
     def __init__(self, client: SlurmNodes | None, complain: Complaints) -> None:
         self._client, self._complain = client, complain
         self._looked = 0.0
+        self._eligible: dict[str, set[str]] = {}
         self.nodes: Mapping[str, SlurmNode] = {}
         """As of the last look; empty before the first, and where Slurm can't be asked."""
 
@@ -31,7 +32,10 @@ class SlurmView:
 
     def eligible(self, partition: str) -> set[str]:
         """The nodes of a partition that jobs can get now."""
-        return {name for name, node in self.nodes.items() if partition in node.partitions and node.usable}
+        if partition not in self._eligible:
+            usable = {name for name, node in self.nodes.items() if partition in node.partitions and node.usable}
+            self._eligible[partition] = usable
+        return self._eligible[partition]
 
     def knows(self, node: str) -> bool | None:
         """Whether a node is in slurm.conf; None: nobody can say, or it may have come since the last look."""
@@ -42,6 +46,7 @@ class SlurmView:
     async def look(self) -> None:
         """Ask now. Raises UnavailableError."""
         self.nodes = await self.ask(lambda client: client.nodes())
+        self._eligible = {}
         self._looked = time.monotonic()
 
     async def ask(self, question: Callable[[SlurmNodes], T]) -> T:

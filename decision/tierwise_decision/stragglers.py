@@ -6,7 +6,7 @@ Marks are in the database, so that all services on it agree. Each service judges
 import asyncio
 import contextlib
 import time
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from statistics import median
 
@@ -23,6 +23,8 @@ RUNS = 64
 """Completed runs that count, of each node and of each signature; older ones than EXPIRES don't."""
 EXPIRES = 7 * 24 * 3600 * SECOND
 JUDGE_EVERY = 60.0
+SIGNATURES = 50_000
+"""Kinds of jobs whose run times stay in memory."""
 
 
 class Stragglers:
@@ -33,9 +35,9 @@ class Stragglers:
         self._marks: dict[str, Straggler] = {}
         self._changed: dict[str, float] = {}
         """When we changed a mark ourselves: what is read of it just then may be older."""
-        self._seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RUNS))
+        self._seconds: OrderedDict[str, deque[float]] = OrderedDict()
         self._slowdowns: dict[str, deque[tuple[int, float]]] = defaultdict(lambda: deque(maxlen=RUNS))
-        self._slow: dict[str, Evidence | None] = {}
+        self._slow: dict[str, Evidence] = {}
         self.changed: Callable[[], None] = lambda: None
         """Called when a mark comes or goes."""
 
@@ -75,21 +77,21 @@ class Stragglers:
 
     def completed(self, node: str, signature: str, ended: int, seconds: float) -> float:
         """A run has completed on a node; its run time over the median of its signature so far."""
-        times = self._seconds[signature]
+        times = self._times(signature)
         times.append(seconds)
         slowdown = seconds / max(median(times), 1e-9)
         self._slowdowns[node].append((ended, slowdown))
         return slowdown
 
-    def compare(self) -> None:
-        """Judge all nodes by the runs that completed on them. Not for each of them: it goes through all."""
+    async def compare(self) -> None:
+        """Judge the nodes by the runs that completed on them. Not for each of them: it goes through all."""
         recent = time.time_ns() - EXPIRES
         by_node = {
             node: [slowdown for ended, slowdown in runs if ended >= recent] for node, runs in self._slowdowns.items()
         }
-        marked = self.avoided()
-        self._slow = {node: straggler.slow(node, by_node, node in marked) for node in by_node}
-        for node in {*by_node, *self._marks}:
+        found = await asyncio.to_thread(straggler.slow, by_node, self.avoided())
+        before, self._slow = self._slow, found
+        for node in {*before, *found, *self._marks}:
             self.judge(node)
 
     async def run(self) -> None:
@@ -101,7 +103,7 @@ class Stragglers:
                 await self._read()
             if time.monotonic() - compared >= JUDGE_EVERY:
                 compared = time.monotonic()
-                self.compare()
+                await self.compare()
             await asyncio.sleep(READ_EVERY)
 
     async def _read(self) -> None:
@@ -124,8 +126,16 @@ class Stragglers:
             except UnavailableError:
                 await asyncio.sleep(READ_EVERY)
         for node, ended, signature, seconds, slowdown in rows:
-            self._seconds[signature].append(seconds)
+            self._times(signature).append(seconds)
             self._slowdowns[node].append((ended, slowdown))
+
+    def _times(self, signature: str) -> deque[float]:
+        """The run times of a signature, of as many signatures as are kept."""
+        times = self._seconds.setdefault(signature, deque(maxlen=RUNS))
+        self._seconds.move_to_end(signature)
+        if len(self._seconds) > SIGNATURES:
+            self._seconds.popitem(last=False)
+        return times
 
     def _put(self, node: str, before: Straggler | None, mark: Straggler | None) -> None:
         if mark is None:

@@ -17,6 +17,7 @@ import msgspec
 from tierwise.errors import ProtocolError, RefusedError, UnavailableError
 from tierwise.telemetry import Hardware, Measurement, NodeEvent, NodeLoad, TelemetryAnswer, TelemetryBatch
 from tierwise.units import format_size
+from tierwise_decision.cluster import MAX_NODES
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
@@ -47,6 +48,7 @@ class Loads:
         self._history: dict[str, deque[Measurement]] = {}
         self._addresses: dict[str, str] = {}
         self._names: list[str] = []
+        self._network: dict[str, int] = {}
         self._read_up_to = 0
         self.heard: Callable[[str], None] = lambda node: None
         self.knows: Callable[[str], bool | None] = lambda node: None
@@ -58,6 +60,10 @@ class Loads:
     def nodes(self) -> list[str]:
         """The nodes that have ever reported, by name."""
         return sorted(self._newest)
+
+    def slower_than(self, network: int) -> list[str]:
+        """The nodes whose fastest link is known, and carries less."""
+        return [node for node, speed in self._network.items() if 0 < speed < network]
 
     def history(self, node: str) -> Sequence[Measurement]:
         """The newest measurements of a node, oldest first, without links, tiers and peers."""
@@ -73,6 +79,8 @@ class Loads:
         database does not take it: send it again later."""
         batch = unpack(body, packed)
         self.check_known(batch.node)
+        if len(self._newest) >= MAX_NODES and batch.node not in self._newest:
+            raise RefusedError(f"more than {MAX_NODES} nodes")
         now = time.time_ns()
         good = self._good(batch, now)
         if good:
@@ -115,6 +123,7 @@ class Loads:
         if known is None:
             bisect.insort(self._names, node)
         self._newest[node] = load
+        self._network[node] = load.hardware.network
         last = known.measurement.time if known else 0
         history = self._history.setdefault(node, deque(maxlen=HISTORY))
         history.extend(

@@ -69,7 +69,7 @@ class Weights:
                 self._store.pending.selection.site_weights[name] = present[name]
         if self._store.pending.selection.site_weights and not await self._store.committed():
             return  # whoever is killed now must be able to restore them
-        bands = self._bands(present)
+        bands = await asyncio.to_thread(self._bands, present)  # thousands of nodes: the hook does not wait
         wanted = {name: weight(self._site[name], bands.get(name, UNKNOWN)) for name in ranked}
         dropped = {name for name in self._site if name not in ranked and name in present}
         wanted |= {name: self._site[name] for name in dropped if self._is_ours(name, present[name])}

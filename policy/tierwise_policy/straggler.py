@@ -4,7 +4,8 @@ Two kinds of evidence: what others use of the node has long been, and is, above 
 there took longer than those of the same signature elsewhere. Without evidence the mark expires.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median
 
 import msgspec
@@ -19,7 +20,7 @@ SLOW = 1.25
 """Run time of a node's runs over that of the others', in medians."""
 RECOVERED = 1.1
 MIN_RUNS = 8
-"""Completed runs on a node, and elsewhere, before they are evidence."""
+"""Completed runs on a node before they are evidence."""
 MIN_SECONDS = 60.0
 """How much of the past must be known before a load is more than a moment's."""
 
@@ -49,17 +50,30 @@ def busy(history: Sequence[Measurement], marked: bool = False) -> Evidence | Non
     )
 
 
-def slow(node: str, slowdowns: Mapping[str, Sequence[float]], marked: bool = False) -> Evidence | None:
-    """Run times on `node` against all other nodes', each over the median of its signature."""
-    here = slowdowns.get(node, ())
-    elsewhere = [value for name, values in slowdowns.items() if name != node for value in values]
-    if len(here) < MIN_RUNS or len(elsewhere) < MIN_RUNS:
-        return None
-    times = median(here) / max(median(elsewhere), 1e-9)
-    if times < (RECOVERED if marked else SLOW):
-        return None
-    text = f"{len(here)} completed runs took {times:.2f} times as long there as runs of the same kind elsewhere"
-    return Evidence(text, round(times, 4))
+def slow(slowdowns: Mapping[str, Sequence[float]], marked: Collection[str] = ()) -> dict[str, Evidence]:
+    """The nodes on which runs took longer than on the others: each run time over the median of its signature, each
+    node by its median, against the median of the other nodes'. Nodes with too few runs say nothing and count for
+    nothing."""
+    medians = {node: median(values) for node, values in slowdowns.items() if len(values) >= MIN_RUNS}
+    ordered = sorted(medians.values())
+    found: dict[str, Evidence] = {}
+    if len(medians) < 2:
+        return found
+    for node, here in medians.items():
+        times = here / max(_median_without(ordered, bisect_left(ordered, here)), 1e-9)
+        if times >= (RECOVERED if node in marked else SLOW):
+            runs = len(slowdowns[node])
+            text = f"{runs} completed runs took {times:.2f} times as long there as runs of the same kind elsewhere"
+            found[node] = Evidence(text, round(times, 4))
+    return found
+
+
+def _median_without(ordered: Sequence[float], skipped: int) -> float:
+    """The median of sorted values without the one at an index."""
+    left = len(ordered) - 1
+    low, high = ((left - 1) // 2, left // 2)
+    low, high = (place + (place >= skipped) for place in (low, high))
+    return (ordered[low] + ordered[high]) / 2
 
 
 def judge(now: int, before: Straggler | None, node: str, evidence: Iterable[Evidence | None]) -> Straggler | None:

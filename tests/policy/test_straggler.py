@@ -1,5 +1,7 @@
 """What marks a straggler and what frees it; how often a node is measured; the bands of the weights."""
 
+from statistics import median
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from tierwise.telemetry import Measurement, Straggler, Utilisation
 from tierwise_policy.bands import BANDS, band, updates, weight
 from tierwise_policy.sampling import BUDGET, FIRST, LONGEST, SHORTEST, change, next_interval
-from tierwise_policy.straggler import Evidence, busy, judge, slow
+from tierwise_policy.straggler import MIN_RUNS, SLOW, Evidence, busy, judge, slow
 
 SECOND = 10**9
 
@@ -36,15 +38,21 @@ def test_a_mark_goes_when_the_load_has_gone_and_not_before() -> None:
 
 def test_slow_runs_mark_a_node_by_their_signatures_medians() -> None:
     slowdowns = {"n1": [1.0] * 10, "n2": [1.4] * 10, "n3": [1.1, 0.9] * 5}
-    evidence = slow("n2", slowdowns)
-    assert evidence is not None
-    assert evidence.number == pytest.approx(1.4)
-    assert slow("n1", slowdowns) is None
-    assert slow("n2", {"n1": [1.0] * 10, "n2": [9.0] * 7}) is None, "too few runs"
-    assert slow("n2", {"n2": [9.0] * 20}) is None, "nothing to compare with"
+    assert {node: round(found.number, 2) for node, found in slow(slowdowns).items()} == {"n2": 1.4}
+    assert slow({"n1": [1.0] * 10, "n2": [9.0] * 7}) == {}, "too few runs"
+    assert slow({"n2": [9.0] * 20}) == {}, "nothing to compare with"
     mild = {**slowdowns, "n2": [1.2] * 10}
-    assert slow("n2", mild) is None
-    assert slow("n2", mild, marked=True), "not yet recovered"
+    assert slow(mild) == {}
+    assert set(slow(mild, marked=["n2"])) == {"n2"}, "not yet recovered"
+
+
+@given(st.lists(st.floats(min_value=0.1, max_value=10), min_size=2, max_size=9))
+def test_a_node_is_compared_with_the_others_alone(times: list[float]) -> None:
+    slowdowns = {f"n{number}": [value] * MIN_RUNS for number, value in enumerate(times)}
+    found = slow(slowdowns)
+    for number, value in enumerate(times):
+        others = times[:number] + times[number + 1 :]
+        assert (f"n{number}" in found) == (value / median(others) >= SLOW)
 
 
 def test_an_admins_word_goes_before_evidence_until_it_ends() -> None:

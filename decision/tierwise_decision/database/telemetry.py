@@ -200,8 +200,11 @@ def marks(connection: Connection) -> dict[str, Straggler]:
 
 def at(connection: Connection, time: int, within: int) -> dict[str, Measurement]:
     """Each node's last measurement before `time`, not older than `within` ns."""
-    query = select(Measured.__table__).where(Measured.span == 0, Measured.time.between(time - within, time))
-    return {row.node: _measurement(row) for row in connection.execute(query.order_by(Measured.time))}
+    recent = (Measured.span == 0) & Measured.time.between(time - within, time)
+    last = select(Measured.node, func.max(Measured.time).label("time")).where(recent).group_by(Measured.node).subquery()
+    same = (Measured.node == last.c.node) & (Measured.time == last.c.time) & (Measured.span == 0)
+    query = select(Measured.__table__).join(last, same)
+    return {row.node: _measurement(row) for row in connection.execute(query)}
 
 
 def events(connection: Connection, since: int, limit: int = 1000) -> list[NodeEvent]:
