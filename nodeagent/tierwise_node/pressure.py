@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 PSI = Path("/proc/pressure/memory")
-TRIGGER = b"some 100000 2000000"
-"""Tasks have waited for memory during 100 ms of 2 s: a shorter window would need CAP_SYS_RESOURCE."""
+TRIGGER = b"some 100000 2000000\0"
+"""Tasks have waited for memory during 100 ms of 2 s: a shorter window would need CAP_SYS_RESOURCE. The kernel
+overwrites the last byte that it is given."""
 
 
 class Pressure:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tierwise.messages import PlanKey
 from tierwise.plans import Part, Plan
@@ -13,8 +16,10 @@ from tierwise.units import GIB, MIB
 from tierwise_node.cgroups import Usage
 from tierwise_node.events import MOST_TOLD, Events
 from tierwise_node.pins import HardPins, coverable
+from tierwise_node.pressure import Pressure
 from tierwise_node.record import SECOND, JobRecord
 from tierwise_node.revisions import given_up, grown, improved
+from tierwise_policy.margin import MOST, margin
 
 TIERS = (
     Tier("dram", 0, (0,), GIB, GIB, 80, 200 * GIB),
@@ -182,3 +187,28 @@ def test_events_are_summed_up_and_shown_to_whom_they_concern() -> None:
         events.tell("pressure")
     assert events.since(0, 0)[-1].number == 2 * MOST_TOLD + 3
     assert events.since(5, 0)[0].number == 6
+
+
+def test_pressure_is_told_of_by_the_kernel_or_said_to_be_silent(tmp_path: Path) -> None:
+    async def look() -> tuple[str, str]:
+        real, none = Pressure(lambda: None), Pressure(lambda: None, tmp_path / "memory")
+        problems = real.problem, none.problem
+        real.stop()
+        none.stop()
+        return problems
+
+    real, none = asyncio.run(look())
+    assert real == ""
+    assert "no PSI trigger" in none
+
+
+@given(st.integers(0, 1 << 40), st.floats(0, 1), st.integers(0, 1 << 30), st.floats(0, 1e12), st.booleans())
+def test_a_margin_follows_the_use_of_its_tier_within_bounds(
+    capacity: int, share: float, watermarks: int, taken: float, pressed: bool
+) -> None:
+    kept = margin(capacity, share, watermarks, taken, pressed)
+    assert 0 <= kept <= capacity
+    assert kept >= min(int(capacity * share), capacity)
+    assert kept >= margin(capacity, share, watermarks, taken / 2, pressed)
+    assert kept >= margin(capacity, share, watermarks, taken, False)
+    assert margin(capacity, 0.0, 0, taken, False) <= capacity * MOST
