@@ -20,7 +20,7 @@ SUITES = os.environ.get("TIERWISE_DEB_SUITES", "bookworm").split()
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 RELEASES = ("22.05", "24.11", "26.05")
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-PROGRAMS = ("tierctl", "tierwise-decision", "tierwise-agent")
+PROGRAMS = ("tierctl", "tierwise-decision", "tierwise-agent", "tierwise-exec")
 CONFIG = "etc/tierwise/tierwise.toml"
 
 
@@ -149,6 +149,8 @@ def test_from_install_to_purge(debian: Debian, package: Path, newer: Path) -> No
     assert debian.run("tierctl", "--version") == "tierctl, version 0.1.0\n"
     for release in RELEASES:
         assert debian.has(f"usr/lib/tierwise/slurm-{release}/tierwise.so")
+    assert debian.has("usr/lib/libtierwise.so.1")
+    assert debian.has("usr/include/tierwise.h")
     for path in ("usr/lib/tierwise/prolog", "usr/share/tierwise/tierwise.lua", CONFIG):
         assert debian.has(path), path
     assert list(debian.root.glob("usr/lib/tierwise/python3.*/tierwise/__pycache__/*.pyc")), "compiled when installed"
@@ -165,6 +167,11 @@ def test_from_install_to_purge(debian: Debian, package: Path, newer: Path) -> No
     until(lambda: "configuration reloaded" in debian.run("journalctl", "-q", "-o", "cat"), "a reload")
     until(lambda: serving(debian), "both daemons after a reload")
     assert pids(debian) == first
+
+    (debian.root / "home/input").write_text("staged\n")  # where the agent's unit does not look by itself
+    copy = debian.run("tierctl", "stage", "add", "/home/input").strip()
+    assert debian.run("cat", copy) == "staged\n"
+    assert "tmpfs" in debian.run("findmnt", "-no", "FSTYPE", "-T", copy)
 
     for other in (newer, package):  # an upgrade, and back
         before = pids(debian)

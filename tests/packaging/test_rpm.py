@@ -10,11 +10,14 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 WITH_PIP = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 """Debian's own Python may come without pip."""
+LIBRARY = subprocess.check_output(["rpm", "--eval", "%{_libdir}/libtierwise.so.1"], text=True).strip()
 FILES = (
     "/etc/tierwise/tierwise.toml",
     "/usr/bin/tierctl",
     "/usr/bin/tierwise-agent",
     "/usr/bin/tierwise-decision",
+    "/usr/include/tierwise.h",
+    LIBRARY,
     "/usr/lib/systemd/system/tierwise-agent@.service",
     "/usr/lib/tierwise/prolog",
     "/usr/lib/tierwise/epilog",
