@@ -43,7 +43,7 @@ from tierwise_lab.stack import Stack
 
 HERE = Path(__file__).parent
 AGENTS = 10_000
-SECONDS = 150.0
+SECONDS = 120.0
 RESTART_AT, KILL_AT, BACK_AFTER = 0.5, 0.75, 5.0
 """When PostgreSQL is restarted and a service killed, as shares of the time; seconds until that service is back."""
 ASK_EVERY = 0.05
