@@ -156,7 +156,7 @@ class Stage:
     ) -> Making | Copy:
         """The copy of what `uid` finds at `path`, or the making of it. `holder` keeps it from now on.
 
-        `expected` are device, inode, size and mtime_ns of the file as the caller sees it: in a mount namespace of
+        `expected` are device, inode and mtime_ns of the file as the caller sees it: in a mount namespace of
         their own, the same path may be another file. Raises StageError.
         """
         if self._config.share == 0:
@@ -269,7 +269,7 @@ class Stage:
             now = time.time_ns()
             name = made.digest[:40] + ("" if public else f"-{who.uid}")
             if (making.tier, name) not in self.copies:
-                copy = Copy(name, making.tier, made.digest, made.size, who.uid, public, [], now, now)
+                copy = Copy(name, making.tier, made.digest, making.source.size, who.uid, public, [], now, now)
                 shelf.accept(folder, copy)
                 self.copies[making.tier, name] = copy
             copy = self.copies[making.tier, name]
