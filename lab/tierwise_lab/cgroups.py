@@ -36,7 +36,7 @@ def remove(node: str) -> None:
     for root in node_roots(node):
         if root.exists():
             wait_until(partial(_emptied, root), f"processes of {root} to die", 10)
-            wait_until(partial(_removed, root), f"{root} to be removed", 5)
+            wait_until(partial(_removed, root), f"{root} to be removed", 60)
 
 
 def _emptied(root: Path) -> bool:

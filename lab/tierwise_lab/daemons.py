@@ -89,7 +89,7 @@ class Daemon:
     def kill9(self) -> None:
         """End it as a crash would: SIGKILL, and wait until it is gone."""
         if _signal(self.pid_file, signal.SIGKILL):
-            wait_until(lambda: not self.running(), f"{self.name} to die", 5)
+            wait_until(lambda: not self.running(), f"{self.name} to die", 60)
         self._reap()
 
     def text(self) -> str:
@@ -122,7 +122,7 @@ def stop_by_pid_files(pid_files: Sequence[Path], timeout: float = 10) -> None:
             wait_until(gone, f"{path.name} to end", max(0, deadline - time.monotonic()))
         except LabError:
             _signal(path, signal.SIGKILL)
-            wait_until(gone, f"{path.name} to die of SIGKILL", 5)
+            wait_until(gone, f"{path.name} to die of SIGKILL", 60)
     for path in pid_files:
         path.unlink(missing_ok=True)
 

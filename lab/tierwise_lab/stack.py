@@ -223,7 +223,7 @@ class Stack(Commands):
     def _start_daemons(self) -> None:
         """Slurm first and ours beside it: nothing of ours may be needed for nodes to come up."""
         self.daemons["munged"].start()
-        wait_until(self.layout.munge_socket.exists, "munged's socket", 5)
+        wait_until(self.layout.munge_socket.exists, "munged's socket", 60)
         for name, daemon in self.daemons.items():
             if name != "munged":
                 daemon.start()
