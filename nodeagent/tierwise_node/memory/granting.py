@@ -110,8 +110,8 @@ class Granting:
         tiers = self._jobs.tiers()
         room = evictable(tiers, self._jobs.records.values(), self._jobs.usages, but=job_id)
         record = self._jobs.records.get(job_id)
-        found = record.found if record else {}
-        for tier, size in granted.items():
+        found, scratch = (record.found, record.scratch) if record else ({}, {})
+        for tier, size in _sum([granted, scratch]).items():
             room[tier] = max(room.get(tier, 0) - max(size - found.get(tier, 0), 0), 0)
         return [TierRoom(tier.name, room[tier.name], tier.bandwidth, 0) for tier in tiers]
 

@@ -1,7 +1,8 @@
 """The ranges of one process that were granted, each with its bytes per tier. Ordered, and never overlapping."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tierwise.tiers import TierName
@@ -35,6 +36,7 @@ class Pieces:
 
     def __init__(self) -> None:
         self._items: list[Piece] = []
+        self._kept: Counter[TierName] = Counter()
 
     def __iter__(self) -> Iterator[Piece]:
         return iter(tuple(self._items))  # as they are now: the mover's thread looks, too
@@ -42,16 +44,12 @@ class Pieces:
     def __len__(self) -> int:
         return len(self._items)
 
-    @property
-    def size(self) -> int:
-        """Bytes of all."""
-        return sum(piece.size for piece in self._items)
-
     def add(self, *pieces: Piece) -> None:
         """Pieces that follow each other; what lay there before is replaced: the process has mapped it anew."""
         self.cut(pieces[0].start, pieces[-1].end)
         at = self._behind(pieces[0].start)
         self._items[at:at] = pieces
+        self._count(pieces, 1)
 
     def cut(self, start: int, end: int) -> list[Piece]:
         """Take [start, end) out; what was there."""
@@ -67,6 +65,8 @@ class Pieces:
             if piece.end > end:
                 rest.append(piece.part(end, piece.end))
             last += 1
+        self._count(self._items[first:last], -1)
+        self._count(rest, 1)
         self._items[first:last] = rest
         return gone
 
@@ -84,18 +84,20 @@ class Pieces:
         for at, piece in enumerate(self._items):
             here = dict(piece.tiers).get(tier, 0)
             if piece.kept and here and taken < most:
+                self._count([piece], -1)
                 self._items[at] = replace(piece, kept=False)
                 taken += here
         return taken
 
     def tiers(self) -> dict[TierName, int]:
         """Bytes per tier of the pieces that are kept."""
-        total: dict[TierName, int] = {}
-        for piece in self._items:
+        return {tier: size for tier, size in self._kept.items() if size}
+
+    def _count(self, pieces: Iterable[Piece], times: int) -> None:
+        for piece in pieces:
             if piece.kept:
                 for tier, size in piece.tiers:
-                    total[tier] = total.get(tier, 0) + size
-        return total
+                    self._kept[tier] += times * size
 
     def _behind(self, address: int) -> int:
         """The first piece that ends behind an address."""

@@ -21,7 +21,7 @@ from tierwise.tiers import TierName
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MEMFD = re.compile(r"/memfd:tierwise/(\d+)/([A-Za-z,:0-9_]*)/([A-Za-z0-9][A-Za-z0-9._-]{0,63}) \(deleted\)")
-MOST_PER_USER = 256
+MOST_PER_USER, MOST = 256, 1024
 
 
 class RegionRefusedError(RefusedError):
@@ -164,7 +164,7 @@ class Regions:
     def _check_quota(self, uid: int, more: int, new: bool = True) -> None:
         own = [region for region in self._regions if region.uid == uid]
         used = sum(region.size for region in own)
-        if used + more > self.quota or (new and len(own) >= MOST_PER_USER):
+        if used + more > self.quota or (new and (len(own) >= MOST_PER_USER or len(self._regions) >= MOST)):
             raise RegionRefusedError(
                 "quota",
                 f"uid {uid} has {len(own)} regions with {used} bytes on this node, of {MOST_PER_USER} with "
@@ -174,7 +174,7 @@ class Regions:
     def _resize(self, region: Region, size: int) -> None:
         try:
             os.ftruncate(region.file, size)
-            if region.path:
+            if region.path and os.major(os.fstat(region.file).st_dev):  # pages of a tmpfs would count as the agent's
                 os.posix_fallocate(region.file, 0, size)
         except OSError as error:
             raise RegionRefusedError(
