@@ -65,7 +65,7 @@ bench-submit: setup venv spank  ## What Tierwise costs a submission, in build/be
 	PYTHONPATH=lab $(BIN)/python bench/submit.py
 
 TRACES ?= $(sort $(wildcard ../shared/data/nfcore/trace_*.csv.gz))
-bench-sizing: venv  ## Estimates of memory on TRACES="FILE …" beside published methods, in build/bench/sizing.json
+bench-sizing: venv  ## Estimates of memory on TRACES="FILE …" beside published methods, in build/bench/sizing.json (5 minutes)
 	PYTHONPATH=bench OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sizing $(TRACES)
 
 RUNS ?= 5
