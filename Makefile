@@ -69,7 +69,7 @@ bench-sizing: venv  ## Estimates of memory on TRACES="FILE …" beside published
 	PYTHONPATH=bench OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sizing $(TRACES)
 
 RUNS ?= 5
-bench-tiering: setup venv  ## Programs on a node with memory tiers, under a memory clock: docs/tiering.md (RUNS=5)
+bench-tiering: setup venv  ## Programs on a node with memory tiers, under a memory clock: docs/tiering.md (RUNS=5, hours)
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering validate
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering measure --runs $(RUNS)
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering report --docs docs

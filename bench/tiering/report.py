@@ -96,7 +96,7 @@ def _document(results: Sequence[Result], folder: Path) -> str:
     dates = sorted(path.stat().st_mtime for path in folder.glob("*.json"))
     day = str(np.datetime64(int(dates[-1]), "s"))[:10]
     parts = [
-        "<!-- Written by `make bench-tiering-report`; what it means is in tiering.md. -->",
+        "<!-- Written by `make bench-tiering`; what it means is in tiering.md. -->",
         f"Measured by `make bench-tiering`, {day}, on {machine()} (the host; what counts is the virtual node).\n",
         "Times are modelled seconds, the mean over runs ± the reach of its 95 % interval; one run has none.\n",
     ]
