@@ -47,7 +47,7 @@ static int64_t now_ms(void)
 
 static void socket_path(char *path, size_t size)
 {
-	const char *given = getenv("TIERWISE_SOCKET"), *node = getenv("SLURMD_NODENAME");
+	const char *given = secure_getenv("TIERWISE_SOCKET"), *node = secure_getenv("SLURMD_NODENAME");
 	char host[256] = "";
 
 	if (given && *given) {
