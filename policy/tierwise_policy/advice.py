@@ -36,6 +36,9 @@ def advice(attempts: Sequence[Attempt], *, memory: int, peak: int, seconds: floa
     if last and last.cause == "time":
         options.append(f"--time={-(-time_limit * 2 // 60)}")
         reasons.append("it ran out of time")
+    elif any(one.cause == "time" for one in attempts):
+        options.append(f"--time={-(-int(seconds * _TIME_MARGIN) // 60)}")
+        reasons.append("its first time limit was too short")
     elif time_limit and 0 < seconds * _TIME_MARGIN < time_limit * WORTH_IT:
         options.append(f"--time={max(-(-int(seconds * _TIME_MARGIN) // 60), 1)}")
         reasons.append("shorter jobs start sooner")
