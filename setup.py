@@ -63,6 +63,7 @@ setup(
         "decision": decision,
         "agent": agent,
         "cli": cli,
+        "memory": ["numpy>=1.26,<3"],
         "plot": plot,
         "pyslurm": ["pyslurm>=25.11"],
         "postgresql": ["psycopg[binary]>=3.2,<4"],

@@ -14,6 +14,8 @@ import importlib, importlib.metadata, shutil
 for room in {ROOMS}:
     importlib.import_module(room)
 from tierwise_node import _pages
+from tierwise.memory import allocate
+assert len(allocate(100, "cap").view) == 100, "the user library"
 from tierwise_cli.main import main
 from importlib.resources import files
 assert (files("tierwise_decision") / "database/migrations/env.py").is_file(), "migrations"
