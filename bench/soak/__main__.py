@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import click
-from figures import BUILD, Figure, publish
+import figures
+from figures import Figure, publish
 
 from soak.programs import repertoire
 from soak.watch import Curve, Lives, bad_reports, busy, descriptors, plans_left, protected, resident, running_kdamonds
@@ -25,7 +26,7 @@ AT_ONCE = 5
 KILL_EACH = 60.0
 CALM = 180.0
 """Seconds for the last reports to arrive."""
-IN_GUEST = "/opt/tierwise"
+IN_GUEST, OUT = "/opt/tierwise", Path("/out")
 
 
 @click.command()
@@ -39,9 +40,11 @@ def main(minutes: float, guest: bool, inside: bool, seed: int) -> None:
         sys.exit(_in_guest(minutes, seed))
     options = onnode.options() if inside else StackOptions(nodes=1)
     with Stack(options) as stack:
-        figures = Soak(stack, random.Random(seed), slow=inside).run(minutes * 60)
-    publish("soak_guest" if inside else "soak", figures, 1)
-    sys.exit(0 if all(figure.holds for figure in figures) else 1)
+        found = Soak(stack, random.Random(seed), slow=inside).run(minutes * 60)
+    if inside:
+        figures.BUILD = OUT  # the checkout is read-only there
+    publish("soak_guest" if inside else "soak", found, 1)
+    sys.exit(0 if all(figure.holds for figure in found) else 1)
 
 
 def _in_guest(minutes: float, seed: int) -> int:
@@ -51,8 +54,8 @@ def _in_guest(minutes: float, seed: int) -> int:
         path = f"{IN_GUEST}/bench:{IN_GUEST}/lab:{IN_GUEST}/site"
         command = node.start(argv, env={"PYTHONPATH": path}, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer)
         done = command.wait(minutes * 60 + 1200)
-        BUILD.mkdir(parents=True, exist_ok=True)
-        node.copy_out(f"{IN_GUEST}/build/bench/soak_guest.json", BUILD)
+        figures.BUILD.mkdir(parents=True, exist_ok=True)
+        node.copy_out(f"{OUT}/soak_guest.json", figures.BUILD)
     return done.returncode
 
 
