@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -262,3 +263,19 @@ def test_tierctl_shows_regions_and_drops_them(agent: AgentProcess, job: Job) -> 
     subprocess.run([*tierctl, "drop", "matrix", "--user", "nobody"], check=True)
     process("!r.close()")
     assert regions(agent) == []
+
+
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+def test_threads_and_forks_with_an_agent_under_the_sanitizers(
+    agent: AgentProcess, cgroups: JobCgroups, sanitizer: str
+) -> None:
+    repository = Path(__file__).resolve().parents[2]
+    program = f"../../build/libtierwise/{sanitizer}/test_threads"
+    subprocess.run(["make", "-s", "-C", repository / "csrc/libtierwise", program], check=True)
+    shutil.copy(repository / "csrc/libtierwise" / program, agent.folder)
+    job = Job(agent, cgroups, next(job_ids), limit=1 << 30).begin()
+    argv = ["/usr/bin/env", f"TIERWISE_SOCKET={agent.socket}", str(agent.folder / "test_threads")]
+    process = cgroups.start(job.id, argv)
+    assert process.wait(60) == 0
+    until(lambda: job.granted() == {}, "its grants to end")
+    job.end()
