@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PATIENCE_S = {"ending": 15.0, "ended": 3.0}
+PATIENCE_S = {"ending": 8.0, "ended": 3.0}
 EPILOG = {
     "job_id": b"SLURM_JOB_ID", "array_job": b"SLURM_ARRAY_JOB_ID", "array_task": b"SLURM_ARRAY_TASK_ID",
     "node_list": b"SLURM_JOB_NODELIST",  # squeue may not show it any more
