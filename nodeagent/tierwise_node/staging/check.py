@@ -25,7 +25,8 @@ def mechanism(folder: str) -> Mechanism:
     try:
         os.close(open_below(root, "proc", os.O_PATH, RESOLVE_IN_ROOT))
     except OSError as error:
-        return Mechanism(name, "missing", f"openat2(2): {error.strerror}", "needs Linux 5.6, and a unit without RestrictSUIDSGID")
+        advice = "needs Linux 5.6, and a unit without RestrictSUIDSGID"
+        return Mechanism(name, "missing", f"openat2(2): {error.strerror}", advice)
     finally:
         os.close(root)
     return Mechanism(name, "used", f"tmpfs below {folder}, when they are asked for")
