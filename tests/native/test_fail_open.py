@@ -38,7 +38,7 @@ LIES: dict[str, Answer] = {
     "another protocol": sends(b"HTTP/1.1 500 Internal Server Error\r\n\r\n"),
     "another nonce": lambda question: encode({"status": "ok", "nonce": "f" * 32, "token": TOKEN}),
     "no nonce": sends(encode({"status": "ok", "token": TOKEN})),
-    "unknown status": lambda question: encode({"status": "perhaps", "nonce": question["nonce"]}),
+    "unknown status": lambda question: encode({"status": "perhaps", "nonce": question.get("nonce", "")}),
     "no token": says(gres="tier_dram:300"),
     "a token that is none": says(token="'; drop table", gres="tier_dram:300"),
     "unknown GRES": says(token=TOKEN, gres="tier_floppy:300"),
