@@ -71,6 +71,13 @@ class Cluster:
             self._samples[sample.node] = sample
             self._heard[sample.node] = heard
 
+    def heard(self, node: str, when: float) -> bool:
+        """Another service has heard of a node (seconds since the epoch); False when the node is not known here."""
+        if node not in self._samples:
+            return False
+        self._heard[node] = max(self._heard[node], when)
+        return True
+
     def update(self, sample: NodeSample) -> bool:
         """Take a sample. True when the node is new or its tiers, or the agent's version, have changed."""
         before = self._samples.get(sample.node)

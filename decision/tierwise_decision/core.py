@@ -42,7 +42,7 @@ class Core:
         self.jobs = Jobs(self.cluster, self.requests, self.plans, self.store)
         self.slurm = open_client(config)
         self.history = History(self.slurm, self.store, self.complain)
-        self.nodes = Nodes(settings, self.store, self.complain, self.requests, open_nodes(config))
+        self.nodes = Nodes(settings, self.cluster, self.store, self.complain, self.requests, open_nodes(config))
         self.history.listen(self.nodes.ended)
         self.sizing = Sizing(settings, self.store, self.complain)
         self.history.listen(self.sizing.learn)

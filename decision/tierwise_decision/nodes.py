@@ -9,6 +9,7 @@ from tierwise.errors import UnavailableError
 from tierwise.hostlist import expand
 from tierwise.slurmnodes import SlurmNodes
 from tierwise.telemetry import RESOURCES, NodeEvent, Utilisation
+from tierwise_decision.cluster import Cluster
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
@@ -18,6 +19,7 @@ from tierwise_decision.retention import Retention
 from tierwise_decision.runs import EndedJob
 from tierwise_decision.selection import Selection
 from tierwise_decision.settings import Settings
+from tierwise_decision.shared import Shared
 from tierwise_decision.slurm_view import SlurmView
 from tierwise_decision.stragglers import Stragglers
 from tierwise_decision.telemetry import READ_EVERY, Loads
@@ -32,7 +34,13 @@ class Nodes:
     """All of it, put together once. `slurm` is None where no client is installed."""
 
     def __init__(
-        self, settings: Settings, store: Store, complain: Complaints, requests: Requests, slurm: SlurmNodes | None
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        store: Store,
+        complain: Complaints,
+        requests: Requests,
+        slurm: SlurmNodes | None,
     ) -> None:
         self._store, self._complain = store, complain
         self.loads = Loads(store, complain, lambda: settings.config.service.measurement_days * 86400.0)
@@ -42,6 +50,7 @@ class Nodes:
         self.exclusions = Exclusions(settings, view, self.loads, self.stragglers, store, requests)
         self._weights = Weights(settings, view, self.selection, store)
         self._retention = Retention(settings, store)
+        self._shared = Shared(cluster, self.loads, store, lambda: settings.config.agent.report_interval)
         self.loads.knows = view.knows
         self.stragglers.changed = self._wake
         self.loads.heard = self.stragglers.judge
@@ -50,7 +59,7 @@ class Nodes:
         """As long as the service runs."""
         await self._store.opened.wait()
         async with asyncio.TaskGroup() as group:
-            for part in (self.loads, self.stragglers, self.exclusions, self._weights, self._retention):
+            for part in (self.loads, self.stragglers, self.exclusions, self._weights, self._shared, self._retention):
                 group.create_task(self._keep_running(part.run))
 
     async def stop(self) -> None:

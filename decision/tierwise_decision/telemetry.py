@@ -50,6 +50,8 @@ class Loads:
         self._names: list[str] = []
         self._network: dict[str, int] = {}
         self._read_up_to = 0
+        self.elsewhere: dict[str, float] = {}
+        """Nodes that have been read, not heard: when they reported, in seconds since the epoch."""
         self.heard: Callable[[str], None] = lambda node: None
         self.knows: Callable[[str], bool | None] = lambda node: None
 
@@ -116,10 +118,11 @@ class Loads:
             event = NodeEvent(batch.node, batch.measurements[-1].time, "hardware", text[:512])
             self._store.pending.telemetry.event(event)
 
-    def _remember(self, node: str, load: NodeLoad, measurements: Iterable[Measurement]) -> None:
+    def _remember(self, node: str, load: NodeLoad, measurements: Iterable[Measurement]) -> bool:
+        """Keep a node's newest load; False when it is not newer than what is known."""
         known = self._newest.get(node)
         if known and known.measurement.time >= load.measurement.time:
-            return
+            return False
         if known is None:
             bisect.insort(self._names, node)
         self._newest[node] = load
@@ -130,6 +133,7 @@ class Loads:
             msgspec.structs.replace(one, links={}, tiers={}, peers={}) for one in measurements if one.time > last
         )
         self.heard(node)
+        return True
 
     def _peers(self, node: str) -> dict[str, str]:
         """The next nodes by name that are on other hosts: each node is measured by a few others."""
@@ -152,7 +156,8 @@ class Loads:
         since = self._read_up_to
         found, self._read_up_to = await self._store.read(lambda connection: tables.loads(connection, since))
         for node, load in found.items():
-            self._remember(node, load, (load.measurement,))
+            if self._remember(node, load, (load.measurement,)):
+                self.elsewhere[node] = load.measurement.time / SECOND
             await asyncio.sleep(0)  # thousands of nodes: the hook does not wait for them
 
 

@@ -153,6 +153,9 @@ def test_an_admin_pins_and_pardons_and_other_services_know(
     }
     other = make_service(database=database).start()
     eventually(lambda: {mark.node for mark in other.client().stragglers()} == {"n1", "n2"})
+    client.sample(node_sample("n3"))
+    client.telemetry(batch("n3"))
+    eventually(lambda: [view.sample.node for view in other.client().nodes() if view.state == "up"] == ["n3"])
 
 
 def test_explain_says_of_each_node_why(fresh_service: Service) -> None:
