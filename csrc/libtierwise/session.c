@@ -179,16 +179,14 @@ static void add_range(struct lines_request *request, const void *start, size_t s
 	lines_add_number(request, "size", size);
 }
 
-static bool ask_for_range(const void *start, size_t size, unsigned hint)
+static void ask_for_range(struct lines_request *request, const void *start, size_t size, unsigned hint)
 {
-	struct lines_request request = {.length = 0};
 	char text[TIER_NAME + 8];
 
 	hint_text(hint, text);
-	lines_add(&request, "op", "memory_alloc");
-	add_range(&request, start, size);
-	lines_add(&request, "hint", text);
-	return lines_close(&request) && exchange(&request);
+	lines_add(request, "op", "memory_alloc");
+	add_range(request, start, size);
+	lines_add(request, "hint", text);
 }
 
 /* Open the session and claim what an earlier one had been granted. */
@@ -216,8 +214,11 @@ static bool begin(void)
 	}
 	for (size_t i = 0; i < claims.count && connection >= 0; i++) {
 		const struct claim *claim = &claims.items[i];
+		struct lines_request again = {.length = 0};
 
-		ask_for_range((const void *)claim->start, claim->end - claim->start, claim->hint);
+		ask_for_range(&again, (const void *)claim->start, claim->end - claim->start, claim->hint);
+		if (lines_close(&again))
+			exchange(&again);
 	}
 	return connection >= 0;
 }
@@ -281,13 +282,11 @@ static int taken(struct grant *grant)
 
 int session_alloc(const void *start, size_t size, unsigned hint, struct grant *grant)
 {
-	int status = TIERWISE_NO_AGENT;
+	struct lines_request request = {.length = 0};
 
+	ask_for_range(&request, start, size, hint);
 	pthread_mutex_lock(&lock);
-	if (!connected())
-		status = silence;
-	else if (ask_for_range(start, size, hint) || (connected() && ask_for_range(start, size, hint)))
-		status = taken(grant);
+	int status = ask(&request) ? taken(grant) : silence;
 	if (status == TIERWISE_TAKEN || status == TIERWISE_PARTLY)
 		claims_add(&claims, (uintptr_t)start, size, hint);
 	pthread_mutex_unlock(&lock);
