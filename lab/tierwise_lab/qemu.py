@@ -12,10 +12,9 @@ from tierwise_lab.image import Image
 from tierwise_lab.programs import need
 from tierwise_lab.topology import Topology, qemu_options
 
-
 CPU = "max,-avx,-avx2,-fma,-f16c,-vaes,-vpclmulqdq"
-"""Without AVX2: QEMU 7.2 gathers through the wrong register where the index is xmm4 (its issue 2474), and numpy's argsort
-then crashes. So without AVX too: with one of the two alone libgcrypt, and so munged, meets an illegal instruction."""
+"""Without AVX2: QEMU 7.2 gathers through the wrong register where the index is xmm4 (its issue 2474), and numpy's
+argsort then crashes. So without AVX too: with one of the two alone libgcrypt, and so munged, dies of SIGILL."""
 
 
 def command(
