@@ -64,3 +64,13 @@ int tierwise_next_event(struct tierwise_event *event)
 			return 1;
 	return 0;
 }
+
+void events_before_fork(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void events_after_fork(void)
+{
+	pthread_mutex_unlock(&lock);
+}

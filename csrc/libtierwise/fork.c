@@ -8,12 +8,16 @@ static void before(void)
 	arena_before_fork();
 	mapping_before_fork();
 	region_before_fork();
+	hint_before_fork();
+	events_before_fork();
 	session_before_fork();
 }
 
 static void after(bool child)
 {
 	session_after_fork(child);
+	events_after_fork();
+	hint_after_fork();
 	region_after_fork();
 	mapping_after_fork();
 	arena_after_fork();

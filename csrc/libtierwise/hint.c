@@ -84,3 +84,13 @@ const char *tierwise_reason(void)
 {
 	return reason;
 }
+
+void hint_before_fork(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void hint_after_fork(void)
+{
+	pthread_mutex_unlock(&lock);
+}

@@ -1,5 +1,5 @@
 /* What the library's files know of each other. Locks are taken in this order: an arena's, the mappings', the regions',
- * the session's. */
+ * the hints', the events', the session's. */
 #ifndef TIERWISE_INTERNAL_H
 #define TIERWISE_INTERNAL_H
 
@@ -139,6 +139,10 @@ void mapping_before_fork(void);
 void mapping_after_fork(void);
 void region_before_fork(void);
 void region_after_fork(void);
+void hint_before_fork(void);
+void hint_after_fork(void);
+void events_before_fork(void);
+void events_after_fork(void);
 void session_before_fork(void);
 void session_after_fork(bool child);
 

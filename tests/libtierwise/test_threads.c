@@ -29,6 +29,8 @@ static void *exchange(void *argument)
 		unsigned char *memory = tierwise_alloc(size, random >> 16 & 7);
 
 		CHECK(memory);
+		if (i % 128 == 0)
+			tierwise_events();
 		memory[0] = memory[size - 1] = 0x5a;
 		unsigned char *other = atomic_exchange(&slots[(random >> 4) % SLOTS], memory);
 		CHECK(!other || other[0] == 0x5a);
