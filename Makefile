@@ -97,6 +97,7 @@ bench-memory: setup venv spank  ## Where the user library's memory lands, and wh
 
 FUZZ_SECONDS ?= 600
 fuzz: setup venv  ## A fuzzer over the agent's socket protocol and the C that reads its answers (10 minutes)
+	lab/setup fuzz/packages.txt
 	$(BIN)/pip install -q --disable-pip-version-check 'atheris>=3.0,<4'
 	PYTHONPATH=tests/nodeagent $(BIN)/python fuzz/run.py $(FUZZ_SECONDS)
 
