@@ -6,8 +6,9 @@ import cli_values as values
 import pytest
 from rich.console import Console, RenderableType
 
-from tierwise.messages import DryRunPlan, Health, JobView, Mechanism
+from tierwise.messages import DryRunPlan, Event, Health, JobView, Mechanism
 from tierwise_cli.show.doctor import doctor
+from tierwise_cli.show.events import events
 from tierwise_cli.show.health import health
 from tierwise_cli.show.job import job
 from tierwise_cli.show.jobs import jobs
@@ -31,6 +32,12 @@ PICTURES: dict[str, RenderableType] = {
     "running": job(values.RUNNING, ORDERS),
     "ended": job(values.ENDED, ORDERS),
     "mended": job(values.MENDED, ORDERS),
+    "events": events(
+        {
+            "n1": [Event(1, 1_790_000_000_000_000_000, "promoted", 4711, "cxl", "dram", 25600, "hot")],
+            "n2": [Event(7, 1_790_000_000_000_000_000, "pressure\x1b[2J", why="tasks waited for memory")],
+        }
+    ),
     "report": report(values.MENDED, ORDERS),
     "report without agents": report(JobView(1, "", 0, "", "ended", {}, (), (), values.RUNS), {}),
     "submitted": job(values.SUBMITTED, ORDERS),
@@ -170,3 +177,11 @@ def test_staged_copies() -> None:
     assert "job:7, 2 others, pinned" in lines[2]
     assert "\x1b" not in "".join(lines)
     assert "Nothing of yours" in draw(stage([]), 80)
+
+
+def test_events_say_what_moved_where_and_why() -> None:
+    text = draw(PICTURES["events"], 120)
+    assert "job 4711" in text
+    assert "100 MiB cxl → dram" in text
+    assert "hot" in text
+    assert "\x1b[2J" not in text
