@@ -39,8 +39,8 @@ WINDOWS = 20
 SIZE, HOT = 400, 80
 SPARE = 400
 """MiB of DRAM that the hog leaves: the hot set, the margins of both kernels' and our own, and some for the system."""
-WARM, PATIENCE, AFTER = 60.0, 60.0, 30.0
-"""Seconds to settle, to follow the jump, and to look for pages that go to and fro."""
+WARM, STEADY, PATIENCE, AFTER = 60.0, 35.0, 60.0, 30.0
+"""Seconds to settle, to stay so (what has just moved may not move again so soon: our own rule), to follow the jump, and to look for pages that go to and fro."""
 LIMIT = 30 * 10**9 // 128 // 10
 """Bytes per second that each side may move: a tenth of the slow tier's bandwidth, in the model's scale."""
 DAMON = Path("/sys/kernel/mm/damon/admin/kdamonds")
@@ -244,6 +244,7 @@ def followed(start: Side, limit: int) -> dict[str, float]:
         settled = until_hot(load, seen, WARM)
         part = in_dram(load, seen[-1][1])
         say(f"  settled: {settled:.0f} s, {part:.0%} of the hot set in DRAM; limit {limit / MIB:.0f} MiB/s")
+        until_hot(load, seen, STEADY, enough=2.0)
         load.jump()
         seconds = until_hot(load, seen, PATIENCE)
         reached = in_dram(load, seen[-1][1])
