@@ -2,8 +2,8 @@
 
 An emulated CPU is slower than a real one, a disk isn't: beside it 100 MB/s would be as fast as several GB/s. So the
 limit is divided by how much slower the node is than this machine at the same work (gzip), measured before; what is
-compared are times in one run. Between two starts from the limited source the image is dropped from the page cache, for both sides:
-on a real node other jobs' memory does that. From the unlimited one both sides find all in memory.
+compared are times in one run. Between two starts from the limited source the image is dropped from the page cache, for
+both sides: on a real node other jobs' memory does that. From the unlimited one both sides find all in memory.
 """
 
 from __future__ import annotations
