@@ -40,7 +40,8 @@ SIZE, HOT = 400, 80
 SPARE = 400
 """MiB of DRAM that the hog leaves: the hot set, the margins of both kernels' and our own, and some for the system."""
 WARM, STEADY, PATIENCE, AFTER = 60.0, 35.0, 60.0, 30.0
-"""Seconds to settle, to stay so (what has just moved may not move again so soon: our own rule), to follow the jump, and to look for pages that go to and fro."""
+"""Seconds to settle, to stay so (by our own rule what has just moved may not move again so soon), to follow the jump,
+and to look for pages that go to and fro."""
 LIMIT = 30 * 10**9 // 128 // 10
 """Bytes per second that each side may move: a tenth of the slow tier's bandwidth, in the model's scale."""
 DAMON = Path("/sys/kernel/mm/damon/admin/kdamonds")
