@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -22,6 +25,15 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def kinds(pid: int) -> Counter[str]:
+    """What a process has open, without the numbers that tell sockets and pipes apart."""
+    found: Counter[str] = Counter()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            found[os.readlink(f"/proc/{pid}/fd/{number}").split(":[")[0]] += 1
+    return found
+
+
 def resident(pid: int) -> int:
     """Bytes of a process's own memory (without what it maps of files)."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -35,30 +47,36 @@ def busy(pid: int) -> float:
 
 
 @dataclass
-class Lives:
-    """Each agent between its start and its SIGKILL: what it held at the end of its life."""
+class Samples:
+    """What a daemon held: the service all the time, each agent at the end of its life."""
 
     memory: list[int] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
 
     def add(self, pid: int) -> None:
-        """The agent `pid` is about to be killed."""
+        """What it holds now."""
         self.memory.append(resident(pid))
         self.descriptors.append(descriptors(pid))
 
 
-@dataclass
-class Curve:
-    """One daemon that lives all the time: its memory, sampled."""
+def early_and_late(samples: Sequence[int]) -> tuple[float, float]:
+    """The median of the second quarter, and that of the last one: the first quarter fills pools and caches."""
+    quarter = len(samples) // 4
+    if not quarter:
+        return 1.0, 1.0
+    return median(samples[quarter : 2 * quarter]), median(samples[-quarter:])
 
-    memory: list[int] = field(default_factory=list)
 
-    def growth(self) -> float:
-        """The last quarter's median over the second quarter's: the first fills caches."""
-        quarter = len(self.memory) // 4
-        if not quarter:
-            return 1.0
-        return median(self.memory[-quarter:]) / median(self.memory[quarter : 2 * quarter])
+def growth(samples: Sequence[int]) -> float:
+    """Late over early."""
+    early, late = early_and_late(samples)
+    return late / early
+
+
+def gained(samples: Sequence[int]) -> float:
+    """Late less early."""
+    early, late = early_and_late(samples)
+    return late - early
 
 
 def running_kdamonds() -> int:
