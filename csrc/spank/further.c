@@ -25,14 +25,22 @@ static struct row {
 		{.name = "tier-scratch", .arginfo = "SIZE",
 		 .usage = "a private folder of this size per node on the slower memory, in $TIERWISE_SCRATCH"},
 		"TIER_SCRATCH", value_size, ""},
-	{{.name = "tier-net", .arginfo = "RATE", .usage = "network rate that the job needs per node, in bytes/s (500M)"},
-	 "TIER_NET", value_rate, ""},
-	{{.name = "tier-latency", .arginfo = "TIME", .usage = "network latency that the job tolerates (50us, 2ms)"},
-	 "TIER_LATENCY", value_latency, ""},
-	{{.name = "tier-retry", .arginfo = "N", .usage = "requeue the job up to N times (0 to 9) with a mended request"},
-	 "TIER_RETRY", value_retry, ""},
-	{{.name = "tier-env", .arginfo = "tf|torch", .usage = "environment to set up: tf for TensorFlow, torch for PyTorch"},
-	 "TIER_ENV", value_env, ""},
+	[FURTHER_NET] = {
+		{.name = "tier-net", .arginfo = "RATE",
+		 .usage = "network rate that the job needs per node, in bytes/s (500M)"},
+		"TIER_NET", value_rate, ""},
+	[FURTHER_LATENCY] = {
+		{.name = "tier-latency", .arginfo = "TIME",
+		 .usage = "network latency that the job tolerates (50us, 2ms)"},
+		"TIER_LATENCY", value_latency, ""},
+	[FURTHER_RETRY] = {
+		{.name = "tier-retry", .arginfo = "N",
+		 .usage = "requeue the job up to N times (0 to 9) with a mended request"},
+		"TIER_RETRY", value_retry, ""},
+	[FURTHER_ENV] = {
+		{.name = "tier-env", .arginfo = "tf|torch",
+		 .usage = "environment to set up: tf for TensorFlow, torch for PyTorch"},
+		"TIER_ENV", value_env, ""},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 

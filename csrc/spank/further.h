@@ -9,11 +9,15 @@
 
 #include <slurm/spank.h>
 
-/* Those that a task's start asks about; further.c has the others, too. */
+/* The order of their rows in further.c. */
 enum further {
 	FURTHER_STAGE,
 	FURTHER_STAGE_WAIT,
 	FURTHER_SCRATCH,
+	FURTHER_NET,
+	FURTHER_LATENCY,
+	FURTHER_RETRY,
+	FURTHER_ENV,
 };
 
 /* Register all of them with the plugin stack. Only from slurm_spank_init. What Slurm refuses is logged. */

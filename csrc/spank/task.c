@@ -1,6 +1,7 @@
 #include "task.h"
 
 #include "files.h"
+#include "further.h"
 #include "lines.h"
 #include "option.h"
 #include "policy.h"
@@ -115,10 +116,21 @@ static bool set_up_memory(spank_t spank, const struct step *step)
 	return true;
 }
 
+/* For the task prolog, which comes after us: a step's own option is in no environment, else. */
+static void show_environment_option(spank_t spank)
+{
+	char value[VALUE_SIZE];
+
+	further_of_task(spank, FURTHER_ENV, value);
+	if (*value)
+		spank_setenv(spank, "SLURM_SPANK_TIER_ENV", value, 1);
+}
+
 void task_start(spank_t spank, const struct settings *settings)
 {
 	struct step step;
 
+	show_environment_option(spank);
 	if (!step_find(spank, settings, "task_init", &step) || !set_up_memory(spank, &step))
 		return;
 	spank_setenv(spank, "TIERWISE_SOCKET", step.socket, 1); /* for libtierwise and tierwise-exec */
