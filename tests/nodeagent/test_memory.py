@@ -23,6 +23,7 @@ from memory_jobs import Job, Process, regions
 
 from tierwise.errors import RefusedError
 from tierwise.units import MIB
+from tierwise_node.memory import regions as regions_module
 
 NODE = f"memory{os.getpid()}"
 OTHER = NOBODY - 1
@@ -213,6 +214,18 @@ def test_a_killed_agent_finds_regions_again_and_the_library_claims_its_grants(ag
     one.kill()
     two.kill()
     until(lambda: not regions(agent), "the region to end")
+
+
+def test_only_what_the_agent_made_is_taken_over() -> None:
+    """A name proves nothing: in a mount namespace of their own, users give any file of root's any name."""
+    ours = regions_module._memfd(NOBODY, "ours", "LAT")
+    users = os.open(f"/proc/self/fd/{ours}", os.O_RDWR)
+    named = os.memfd_create(f"tierwise/{NOBODY}/LAT/named")
+    found = regions_module.Regions()
+    found.find_again([os.getpid()])
+    assert [region.name for region in found] == ["ours"]
+    for descriptor in (ours, users, named, *(region.file for region in found)):
+        os.close(descriptor)
 
 
 def test_sessions_go_on_through_a_reload(agent: AgentProcess, job: Job) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,18 +148,28 @@ class Regions:
         for pid in pids:
             with contextlib.suppress(OSError):
                 for link in os.scandir(f"/proc/{pid}/fd"):
-                    self._adopt(link.path)
+                    with contextlib.suppress(OSError):  # closed meanwhile
+                        self._adopt(link.path)
 
     def _adopt(self, link: str) -> None:
         """A memfd that root made and named so is ours: nobody else can make one of root's."""
-        found = _MEMFD.fullmatch(os.readlink(link))
-        if not found or os.stat(link).st_uid != 0:
+        pinned = os.open(link, os.O_PATH | os.O_CLOEXEC)  # its process may put another file there at any time
+        try:
+            ours = f"/proc/self/fd/{pinned}"
+            found = _MEMFD.fullmatch(os.readlink(ours))
+            if not found or not _is_roots_and_unlinked(os.fstat(pinned)):
+                return
+            uid, hint, name = int(found[1]), found[2], found[3]
+            with contextlib.suppress(RegionRefusedError):
+                self.get(uid, name)
+                return
+            file = os.open(ours, os.O_RDWR | os.O_CLOEXEC)
+        finally:
+            os.close(pinned)
+        if not _is_memfd(file):
+            os.close(file)
             return
-        uid, hint, name = int(found[1]), found[2], found[3]
-        with contextlib.suppress(RegionRefusedError):
-            self.get(uid, name)
-            return
-        self._regions.append(Region(uid, name, hint, os.open(link, os.O_RDWR | os.O_CLOEXEC)))
+        self._regions.append(Region(uid, name, hint, file))
         log.info("region %s of uid %d is taken over", name, uid)
 
     def _check_quota(self, uid: int, more: int, new: bool = True) -> None:
@@ -195,7 +206,11 @@ class Regions:
         known = {region.path for region in self._regions}
         for path in sorted(Path(self.retain).glob("*/*")) if self.retain else ():
             if path.parent.name.isdigit() and _NAME.fullmatch(path.name) and path not in known and path.is_file():
-                file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                except OSError as error:  # a read-only file system, say: no reason for the agent not to start
+                    log.error("retained region %s: %s", path, error.strerror)
+                    continue
                 self._regions.append(Region(int(path.parent.name), path.name, "", file, path=path))
 
 
@@ -217,6 +232,19 @@ def _memfd(uid: int, name: str, hint: str) -> int:
         return os.open(f"/proc/self/fd/{made}", os.O_RDWR | os.O_CLOEXEC)
     finally:
         os.close(made)
+
+
+def _is_roots_and_unlinked(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_uid == 0 and status.st_nlink == 0
+
+
+def _is_memfd(file: int) -> bool:
+    """Whether it is sealed as ours are. A name proves nothing: in a mount namespace of their own, users may show any
+    file of root's under any name. Only a memfd can have this seal, and a memfd can't be shown elsewhere."""
+    try:
+        return bool(fcntl.fcntl(file, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
+    except OSError:
+        return False
 
 
 def _persistent(path: Path) -> int:
