@@ -8,9 +8,9 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from tierwise.messages import JobReport, UsePoint
 from tierwise_node.record import JobRecord
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 VERSION = 1
 MOST_REPORTS = 10_000
 """Reports kept while the service is away; beyond it the oldest are dropped, and that is logged."""
@@ -34,7 +35,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.problem = ""
-        path = folder / "journal.db"
+        self._damages = 0
+        self._path = path = folder / "journal.db"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._database = _open(path)
@@ -49,7 +51,7 @@ class Journal:
 
     def records(self) -> list[JobRecord]:
         """The jobs that were running when the last agent stopped."""
-        return [msgspec.msgpack.decode(row[0], type=JobRecord) for row in self._rows("SELECT record FROM jobs")]
+        return self._decoded("SELECT record FROM jobs", lambda row: msgspec.msgpack.decode(row[0], type=JobRecord))
 
     def save(self, *records: JobRecord, points: tuple[tuple[JobRecord, UsePoint], ...] = ()) -> None:
         """Keep these records, and add points to their curves, at once."""
@@ -72,8 +74,8 @@ class Journal:
 
     def curve(self, record: JobRecord) -> tuple[UsePoint, ...]:
         """The points of a job's curve, in the order of time."""
-        rows = self._rows("SELECT point FROM points WHERE job_id = ? ORDER BY number", record.key.job_id)
-        return tuple(msgspec.msgpack.decode(row[0], type=UsePoint) for row in rows)
+        query = "SELECT point FROM points WHERE job_id = ? ORDER BY number"
+        return tuple(self._decoded(query, lambda row: msgspec.msgpack.decode(row[0], type=UsePoint), record.key.job_id))
 
     def end(self, record: JobRecord, report: JobReport) -> None:
         """Forget a job and queue its report, in one step: neither is lost nor doubled by a crash."""
@@ -89,26 +91,52 @@ class Journal:
 
     def queued(self, most: int = 100) -> list[tuple[int, JobReport]]:
         """The oldest reports that were not delivered, with their numbers."""
-        rows = self._rows("SELECT number, report FROM reports ORDER BY number LIMIT ?", most)
-        return [(number, msgspec.json.decode(report, type=JobReport)) for number, report in rows]
+        query = "SELECT number, report FROM reports ORDER BY number LIMIT ?"
+        return self._decoded(query, lambda row: (row[0], msgspec.json.decode(row[1], type=JobReport)), most)
 
     def delivered(self, number: int) -> None:
         """The service has taken this report."""
         with self._writing() as database:
             database.execute("DELETE FROM reports WHERE number = ?", (number,))
 
-    def _rows(self, query: str, *values: int) -> list[Any]:
-        return self._database.execute(query, values).fetchall()
+    def _decoded(self, query: str, decode: Callable[[Any], T], *values: int) -> list[T]:
+        """What the rows hold, but for those that can't be read: one must not keep the others from us."""
+        found = []
+        try:
+            for row in self._database.execute(query, values):
+                try:
+                    found.append(decode(row))
+                except msgspec.DecodeError as error:
+                    log.error("an entry of the journal can't be read: %s", error)
+        except sqlite3.OperationalError as error:
+            self.problem = f"the journal can't be read: {error}"
+            log.error("%s", self.problem)
+        except sqlite3.DatabaseError as error:
+            self._damaged(error)
+        return found
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction. A full disk loses what it would have kept, not the agent."""
+        """One transaction. A full disk, or a damaged one, loses what it would have kept, not the agent."""
         try:
             with self._database:
                 yield self._database
         except sqlite3.OperationalError as error:
             self.problem = f"the journal can't be written: {error}"
             log.error("%s", self.problem)
+        except sqlite3.DatabaseError as error:
+            self._damaged(error)
+
+    def _damaged(self, error: sqlite3.DatabaseError) -> None:
+        """A page of it can't be read: begin anew, the second time in memory. Re-raises what is no such damage."""
+        if type(error) is not sqlite3.DatabaseError:  # its heirs say what we did wrong
+            raise error
+        self._database.close()
+        self._damages += 1
+        if self._damages == 1:
+            self._database = self._start_anew(self._path, error)
+        else:
+            self._database = self._in_memory(f"journal {self._path}: {error}")
 
     def _start_anew(self, path: Path, error: sqlite3.DatabaseError) -> sqlite3.Connection:
         aside = path.with_name(f"journal-{int(time.time())}.damaged")

@@ -129,3 +129,25 @@ def test_reports_are_what_the_service_takes() -> None:
     job = record()
     job.observe(SECOND, {"dram": 3, "cxl": 4}, Usage())
     assert isinstance(job.report("n1", 2 * SECOND, "epilog", ()), JobReport)
+
+
+def test_a_damaged_page_and_entries_that_can_not_be_read_are_not_fatal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for job_id in range(200):
+        journal.save(record(job_id))
+    journal.end(record(1), record(1).report("n1", 9, "epilog", ()))
+    journal._database.execute("UPDATE jobs SET record = ? WHERE job_id = 7", (b"junk",))
+    journal._database.execute("INSERT INTO reports (report) VALUES ('junk')")
+    journal._database.commit()
+    assert len(journal.records()) == 198
+    assert len(journal.queued()) == 1
+    journal.close()
+    with (tmp_path / "journal.db").open("r+b") as file:  # the header stays: it opens
+        file.seek(4096)
+        file.write(b"\xff" * (file.seek(0, 2) - file.seek(4096)))
+    journal = Journal(tmp_path)
+    assert journal.records() == []
+    journal.save(record(3))
+    assert [each.key.job_id for each in journal.records()] == [3]
+    assert journal.problem == ""
+    journal.close()
