@@ -93,8 +93,10 @@ class HardPins:
             return {}
 
     def _write_state(self) -> None:
+        new = self._state.with_suffix(".new")
         with contextlib.suppress(OSError):  # without a disk a killed agent's ancestors keep their protection
-            self._state.write_bytes(msgspec.json.encode(self._before))
+            new.write_bytes(msgspec.json.encode(self._before))
+            new.replace(self._state)  # half a file would make what we raised what ancestors had before
 
 
 def coverable(record: JobRecord) -> int:
