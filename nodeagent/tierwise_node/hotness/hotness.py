@@ -31,7 +31,10 @@ class Hotness:
         self._jobs, self._node, self._journal = jobs, node, state / "kdamonds.json"
         self._tracking: Tracking | None = None
         if self._journal.exists():
-            self._clean_up()
+            try:
+                self._clean_up()
+            except (OSError, ValueError) as error:  # a full disk, say: no reason for the agent not to start
+                log.error("what an agent before left of DAMON stays: %s", error)
 
     async def run(self) -> None:
         """Take turns until cancelled. No failure of one turn ends it: it is logged, and the next one comes."""
