@@ -58,8 +58,9 @@ class History:
         self._listeners.append(listener)
 
     def reported(self, report: JobReport) -> None:
-        """An agent's report of a run has come."""
-        self._reports.setdefault((report.key.job_id, report.key.restart), {})[report.node] = report
+        """An agent's report of a run has come. Its curve, by far its largest part, teaches nothing here."""
+        kept = msgspec.structs.replace(report, curve=())
+        self._reports.setdefault((report.key.job_id, report.key.restart), {})[report.node] = kept
         if len(self._reports) > MAX_RECENT:
             self._reports.popitem(last=False)
         self._arrived.set()
@@ -115,7 +116,7 @@ class History:
             with contextlib.suppress(TierwiseError):  # then the tale has to do
                 known_there = await asyncio.to_thread(self._slurm.job, tale.job_id, target_of(fields))
                 if known_there and known_there.started == job.started:
-                    job = known_there
+                    job = msgspec.structs.replace(known_there, node_list=known_there.node_list or job.node_list)
         self.ended(msgspec.structs.replace(job, state=tale.state, ended=tale.ended * SECOND))
         return {"status": "ok"}
 
