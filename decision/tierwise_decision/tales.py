@@ -28,6 +28,7 @@ class Tale(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: Count = 0
     exit_signal: Count = 0
     nodes: Count = 1
+    node_list: str = ""
     partition: str = ""
     job_name: str = ""
 
@@ -42,6 +43,7 @@ class Tale(msgspec.Struct, frozen=True, kw_only=True):
             exit_signal=self.exit_signal,
             partition=self.partition,
             nodes=self.nodes,
+            node_list=self.node_list,
             started=self.started * SECOND,
             ended=self.ended * SECOND,
         )

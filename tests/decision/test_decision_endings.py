@@ -17,7 +17,7 @@ def told(service: Service, job_id: int, **fields: str | int) -> dict[str, str]:
     """Tell of an end as jobcomp/script does."""
     tale: dict[str, str | int] = {
         "op": "ended", "job_id": job_id, "uid": ALICE, "state": "OUT_OF_MEMORY", "started": NOW - 60, "ended": NOW,
-        "nodes": 1, "partition": "main", "job_name": "j", "exit_code": 0, "exit_signal": 125,
+        "nodes": 1, "node_list": "n1", "partition": "main", "job_name": "j", "exit_code": 0, "exit_signal": 125,
     }  # fmt: skip
     return ask(str(service.hook), tale | fields, 5)
 
@@ -30,6 +30,7 @@ def test_a_run_is_kept_and_told_to_its_user(fresh_service: Service) -> None:
     view = service.client(ALICE).job(7)
     assert [(one.state, one.cause) for one in view.attempts] == [("OUT_OF_MEMORY", "memory"), ("COMPLETED", "well")]
     assert view.state == "ended"
+    assert {one.nodes for one in view.attempts} == {"n1"}
     with pytest.raises(RefusedError):
         service.client(BOB).job(7)
 

@@ -11,7 +11,7 @@ from test_prolog import agrees, installed, run
 EPILOG = {b"SLURM_ARRAY_JOB_ID": b"40", b"SLURM_ARRAY_TASK_ID": b"2", b"SLURM_JOB_NODELIST": b"n[1-2]"}
 JOBCOMP = {
     b"JOBID": b"42", b"UID": b"1000", b"JOBSTATE": b"OUT_OF_MEMORY", b"START": b"1795403195", b"END": b"1795403197",
-    b"NODECNT": b"2", b"PARTITION": b"main", b"JOBNAME": b"a b\nop=ending", b"EXITCODE": b"0:125",
+    b"NODECNT": b"2", b"NODES": b"n[1-2]", b"PARTITION": b"main", b"JOBNAME": b"a b\nop=ending", b"EXITCODE": b"0:125",
     b"ARRAYJOBID": b"0", b"ARRAYTASKID": b"4294967294",
 }  # fmt: skip
 TOLD = {
@@ -23,7 +23,8 @@ TOLD = {
         JOBCOMP,
         {
             "op": "ended", "job_id": "42", "uid": "1000", "state": "OUT_OF_MEMORY", "started": "1795403195",
-            "ended": "1795403197", "nodes": "2", "partition": "main", "job_name": "a b\nop=ending", "array_job": "0",
+            "ended": "1795403197", "nodes": "2", "node_list": "n[1-2]",
+            "partition": "main", "job_name": "a b\nop=ending", "array_job": "0",
             "array_task": "4294967294", "exit_code": "0", "exit_signal": "125",
         },
     ),
