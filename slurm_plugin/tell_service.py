@@ -25,7 +25,8 @@ EPILOG = {
 }  # fmt: skip
 JOBCOMP = {
     "job_id": b"JOBID", "uid": b"UID", "state": b"JOBSTATE", "started": b"START", "ended": b"END", "nodes": b"NODECNT",
-    "node_list": b"NODES", "partition": b"PARTITION", "job_name": b"JOBNAME", "array_job": b"ARRAYJOBID", "array_task": b"ARRAYTASKID",
+    "node_list": b"NODES", "partition": b"PARTITION", "job_name": b"JOBNAME",
+    "array_job": b"ARRAYJOBID", "array_task": b"ARRAYTASKID",
 }  # fmt: skip
 
 
