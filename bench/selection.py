@@ -12,6 +12,7 @@ from collections import defaultdict
 from figures import Figure, publish
 from rich.console import Console
 from rich.table import Table
+
 from tierwise_sim.experiments import EXPERIMENTS, PLACEMENTS, Experiment, geometric_mean, ratio, run_times
 
 SEEDS = 12
