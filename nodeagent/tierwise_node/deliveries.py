@@ -23,6 +23,8 @@ class Deliveries:
         self._service, self._jobs, self._journal, self._interval = service, jobs, journal, interval
         self._changed = asyncio.Event()
         self._refused: set[int] = set()
+        self._after = 0
+        """The newest report of the last round: as many as one round has may have been refused."""
         self.problem = ""
         jobs.changed = self._changed.set
 
@@ -45,15 +47,18 @@ class Deliveries:
                 await self._until_changed(self._interval - CLOSEST)
 
     async def _reports(self) -> None:
-        """Each queued report, oldest first. One that is refused stays, and holds up neither the others nor samples."""
-        for number, report in self._journal.queued():
+        """The next queued reports, oldest first. Those that are refused stay, and hold up neither others nor samples."""
+        reports = self._journal.queued(after=self._after)
+        for number, report in reports:
             try:
                 await self._service.report(report)
                 self._journal.delivered(number)
+                self._refused.discard(number)
             except RefusedError as error:
                 if number not in self._refused:
                     log.error("the report of job %s was refused, and is kept: %s", report.key, error)
                 self._refused.add(number)
+        self._after = reports[-1][0] if reports else 0
 
     async def _until_changed(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

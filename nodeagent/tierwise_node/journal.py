@@ -89,10 +89,10 @@ class Journal:
         if dropped:
             log.error("%d old reports were dropped: the decision service took none for too long", dropped)
 
-    def queued(self, most: int = 100) -> list[tuple[int, JobReport]]:
-        """The oldest reports that were not delivered, with their numbers."""
-        query = "SELECT number, report FROM reports ORDER BY number LIMIT ?"
-        return self._decoded(query, lambda row: (row[0], msgspec.json.decode(row[1], type=JobReport)), most)
+    def queued(self, most: int = 100, after: int = 0) -> list[tuple[int, JobReport]]:
+        """The oldest reports behind number `after` that were not delivered, with their numbers."""
+        query = "SELECT number, report FROM reports WHERE number > ? ORDER BY number LIMIT ?"
+        return self._decoded(query, lambda row: (row[0], msgspec.json.decode(row[1], type=JobReport)), after, most)
 
     def delivered(self, number: int) -> None:
         """The service has taken this report."""
