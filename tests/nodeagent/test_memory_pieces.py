@@ -61,3 +61,18 @@ def test_ranges_without_what_is_kept(edges: list[int], kept_edges: list[int]) ->
     wanted = {at for start, end in pairs(edges) for at in range(start, end)}
     wanted -= {at for start, end in pairs(kept_edges) for at in range(start, end)}
     assert [at for row in left for at in range(int(row["start"]), int(row["end"]))] == sorted(wanted)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, SPACE), st.integers(1, 8)), max_size=8), st.integers(0, SPACE), st.integers(1, 16)
+)
+def test_what_is_around_a_range_is_whole_pieces(added: list[tuple[int, int]], start: int, size: int) -> None:
+    pieces = Pieces()
+    for at, length in added:
+        pieces.add(Piece(at, at + length, ()))
+    touched = [piece for piece in pieces if piece.start < start + size and start < piece.end]
+    edges = [start, start + size, *(edge for piece in touched for edge in (piece.start, piece.end))]
+    before = len(pieces)
+    assert pieces.around(start, start + size) == (min(edges), max(edges))
+    pieces.cut(*pieces.around(start, start + size))
+    assert len(pieces) == before - len(touched)

@@ -30,6 +30,8 @@ MARGIN = 0.03
 NOTICE = 5.0
 """Seconds between an event and the moment from which the memory may be moved."""
 MOST_PROCESSES, MOST_PER_USER, MOST_PIECES = 2048, 1024, 4096
+MOST_PIECES_PER_USER = 65536
+"""Some 25 MB: the agent's unit bounds its memory."""
 
 
 @dataclass(eq=False)
@@ -83,6 +85,10 @@ class Granting:
         self.holders.remove(holder)
         self._tell_plan(holder.job_id)
         self.end_regions()
+
+    def pieces_of(self, uid: int) -> int:
+        """How many ranges the processes of a user were granted."""
+        return sum(len(holder.pieces) for holder in self.holders if holder.peer.uid == uid)
 
     # --- how much ----------------------------------------------------------------------------------------------------
 

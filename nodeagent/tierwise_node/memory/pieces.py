@@ -70,6 +70,15 @@ class Pieces:
         self._items[first:last] = rest
         return gone
 
+    def around(self, start: int, end: int) -> tuple[int, int]:
+        """[start, end) with the whole of the pieces that it lies in."""
+        first, last = self._behind(start), self._behind(end - 1)
+        if first < len(self._items):
+            start = min(start, self._items[first].start)
+        if last < len(self._items) and self._items[last].start < end:
+            end = max(end, self._items[last].end)
+        return start, end
+
     def move(self, start: int, end: int, to: int) -> None:
         """What was in [start, end) begins at `to` now."""
         moved = [

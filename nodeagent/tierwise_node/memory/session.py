@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from tierwise.errors import ProtocolError, RefusedError
 from tierwise.lines import decode, encode, number
-from tierwise_node.memory.granting import MOST_PIECES, Granting, Holder
+from tierwise_node.memory.granting import MOST_PIECES, MOST_PIECES_PER_USER, Granting, Holder
 from tierwise_node.memory.pieces import Piece
 from tierwise_node.memory.regions import Region, RegionRefusedError
 from tierwise_node.server import Connection, Reply
@@ -86,7 +86,7 @@ class Session:
     def _alloc(self, fields: Mapping[str, str]) -> Reply:
         start, end = _range(fields)
         pieces = self._holder.pieces
-        if len(pieces) >= MOST_PIECES:
+        if len(pieces) >= MOST_PIECES or self._granting.pieces_of(self._holder.peer.uid) >= MOST_PIECES_PER_USER:
             raise RefusedError(f"{len(pieces)} ranges of one process were granted: ask for larger ones")
         replaced = pieces.cut(start, end)
         try:
@@ -101,14 +101,24 @@ class Session:
         return self._as_reply(given)
 
     def _free(self, fields: Mapping[str, str]) -> Reply:
-        self._holder.pieces.cut(*_range(fields))
-        self._granting.tell_plan(self._holder)
+        start, end = _range(fields)
+        self._let_go(start, end)
         return {"status": "ok"}
 
     def _move(self, fields: Mapping[str, str]) -> Reply:
         start, end = _range(fields)
-        self._holder.pieces.move(start, end, _address(fields, "to", end - start))
+        to = _address(fields, "to", end - start)
+        if len(self._holder.pieces) < MOST_PIECES:
+            self._holder.pieces.move(start, end, to)
+        else:
+            self._let_go(start, end)
         return {"status": "ok"}
+
+    def _let_go(self, start: int, end: int) -> None:
+        """Nobody keeps [start, end) any more. Of very many ranges none is cut in two: what is around goes, too."""
+        pieces = self._holder.pieces
+        pieces.cut(*(pieces.around(start, end) if len(pieces) >= MOST_PIECES else (start, end)))
+        self._granting.tell_plan(self._holder)
 
     def _as_reply(self, given: Grant) -> Reply:
         topology = self._topology()
