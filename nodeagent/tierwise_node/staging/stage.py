@@ -5,6 +5,7 @@ hundred requests at once can't have more than one could.
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -149,6 +150,20 @@ class Stage:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, functools.partial(call, *args, **kwargs))
 
+    async def _in_slot(self, uid: int, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In one of the few threads that a user may hold, until it ends: a file system that hangs keeps it, even when
+        nobody waits for it any more."""
+        loop, slot = asyncio.get_running_loop(), self._looking.setdefault(uid, asyncio.Semaphore(LOOKS_PER_USER))
+        await slot.acquire()
+        work = self._threads.submit(call, *args, **kwargs)
+
+        def ended(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(slot.release)
+
+        work.add_done_callback(ended)
+        return await asyncio.wrap_future(work)
+
     # --- asking -----------------------------------------------------------------------------------------------------
 
     async def ask(
@@ -163,14 +178,13 @@ class Stage:
             raise StageError("staging is switched off on this node (agent.stage.share)")
         path = checked_path(path)
         await self.prepare()
-        async with self._looking.setdefault(uid, asyncio.Semaphore(LOOKS_PER_USER)):
-            who = await self._in_thread(user, uid)
-            source = await self._in_thread(look, self._root, path, who)
+        who = await self._in_slot(uid, user, uid)
+        source = await self._in_slot(uid, look, self._root, path, who)
         if expected and expected != (source.device, source.inode, source.mtime_ns):
             raise StageError(f"{path} is another file on the node than in your own file tree: it can't be staged")
         if copy := self.find(source, uid):
             return self._taken(copy, source, holder)
-        public = await self._in_thread(self._everybody_reads, source)
+        public = await self._in_slot(uid, self._everybody_reads, source)
         if copy := self.find(source, uid):
             return self._taken(copy, source, holder)
         key = (source.device, source.inode, source.mtime_ns, source.ctime_ns, source.tree, None if public else uid)
@@ -262,18 +276,21 @@ class Stage:
                     making.copied = size
 
                 made = await make(self._root, making.source, who, folder, told)
-            after = await self._in_thread(look, self._root, making.source.path, who)
+            after = await self._in_slot(who.uid, look, self._root, making.source.path, who)
             if not after.same(making.source):
                 raise StageError(f"{making.source.path} can't be staged: it changed while it was being copied")
             public = public and made.public
             now = time.time_ns()
             name = made.digest[:40] + ("" if public else f"-{who.uid}")
             if (making.tier, name) not in self.copies:
-                copy = Copy(name, making.tier, made.digest, making.source.size, who.uid, public, [], now, now)
+                copy = Copy(
+                    name, making.tier, made.digest, making.source.size, who.uid, public, [making.source], now, now
+                )
                 shelf.accept(folder, copy)
                 self.copies[making.tier, name] = copy
             copy = self.copies[making.tier, name]
-            copy.sources.append(making.source)
+            if making.source not in copy.sources:
+                copy.sources.append(making.source)
             copy.holders |= making.holders
             copy.used = now
             shelf.save(copy)
