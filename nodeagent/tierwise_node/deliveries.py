@@ -47,7 +47,7 @@ class Deliveries:
                 await self._until_changed(self._interval - CLOSEST)
 
     async def _reports(self) -> None:
-        """The next queued reports, oldest first. Those that are refused stay, and hold up neither others nor samples."""
+        """The next queued reports, oldest first. Those that are refused stay, and hold up nothing else."""
         reports = self._journal.queued(after=self._after)
         for number, report in reports:
             try:
