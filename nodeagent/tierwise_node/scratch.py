@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tierwise.tiers import Tier
 from tierwise.units import format_size
-from tierwise_node.staging.mounts import mount_tmpfs, mounted, unmount
+from tierwise_node.staging.mounts import make_own, mount_tmpfs, mounted, unmount
 from tierwise_node.staging.source import StageError, user
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ class Scratch:
             )
         who = user(uid)
         try:
-            for folder in (self._folder.parent, self._folder, place):
+            make_own(self._folder.parent)
+            for folder in (self._folder, place):
                 folder.mkdir(exist_ok=True)
                 folder.chmod(0o755)  # our umask would say no; the mount itself is the user's alone
         except OSError as error:

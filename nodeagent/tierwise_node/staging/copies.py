@@ -16,7 +16,7 @@ import msgspec
 
 from tierwise.tiers import TierName
 from tierwise_node.staging.copying import DATA
-from tierwise_node.staging.mounts import mount_tmpfs, show_read_only, unmount
+from tierwise_node.staging.mounts import make_own, mount_tmpfs, show_read_only, unmount
 from tierwise_node.staging.source import Source, StageError
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,8 @@ class Copies:
 
     def mount(self, size: int, nodes: tuple[int, ...]) -> None:
         """Make or adopt the tmpfs. Raises StageError and OSError."""
-        self._root.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._root.parent.parent.chmod(0o755)  # our umask would say no
+        make_own(self._root.parent.parent)
+        self._root.parent.mkdir(exist_ok=True)
         self._root.parent.chmod(0o700)
         for folder in (self._root, self.shown):
             folder.mkdir(exist_ok=True)

@@ -24,6 +24,21 @@ def policy(nodes: Sequence[int]) -> str:
     return f"mpol=interleave:{','.join(map(str, nodes))}"
 
 
+def make_own(folder: Path) -> None:
+    """Make the folder that all mounts lie below, or see that it is ours: others may write to the one above it.
+
+    Raises StageError and OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(opened).st_uid != os.geteuid():
+            raise StageError(f"{folder} is somebody else's: nothing is mounted there")
+        os.fchmod(opened, 0o755)  # our umask would say no
+    finally:
+        os.close(opened)
+
+
 def mounted(place: Path) -> bool:
     """Whether something is mounted exactly there."""
     wanted = str(place).replace(" ", "\\040")
