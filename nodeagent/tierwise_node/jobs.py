@@ -31,6 +31,9 @@ LOOK = 5.0
 """Seconds between two looks at all that a job's cgroup says; in between only where its bytes are."""
 NO_EPILOG = 3600.0
 """The same where a prolog told of the job: an allocation without a running step has no cgroup, and may wait long."""
+SHORTEST = 5.0
+"""Seconds that a run lasts at least before a task, whose word it is alone, says that another has begun: each run is a
+report, and reports in vast numbers would drive out those of other users."""
 
 
 class Jobs:
@@ -90,7 +93,7 @@ class Jobs:
         """A task of a job is about to start. The first one makes the plan if nobody did, and may bring the request."""
         async with self._lock(key.job_id):
             old = self.records.get(key.job_id)
-            if old is not None and key.restart > old.key.restart and old.tasked:
+            if old is not None and key.restart > old.key.restart and old.tasked and _is_older_than(old, SHORTEST):
                 self._end(old, "gone", old.seen or time.time_ns())
             record = self._record(key, uid)
             first_request = record.plan is None and directive and not record.tasked
@@ -271,6 +274,10 @@ class Jobs:
     def _forget_lock(self, job_id: int) -> None:
         if job_id in self._locks and not self._locks[job_id].locked():
             del self._locks[job_id]
+
+
+def _is_older_than(record: JobRecord, seconds: float) -> bool:
+    return time.time_ns() - record.started > seconds * SECOND
 
 
 def _owner(group: JobCgroup) -> int:

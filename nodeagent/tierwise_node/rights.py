@@ -18,6 +18,8 @@ class Rights:
         if peer.uid != uid:
             return f"uid {peer.uid} asked as uid {uid}"
         record = self._jobs.records.get(job_id)
+        if record is not None and record.uid not in (0, uid):  # a process that changed its uid is in the cgroup, too
+            return f"job {job_id} is not of uid {uid}"
         its_job = self._cgroups.job_of(peer.pid)
         told_by_root = record is not None and record.prologued and record.uid == uid
         if its_job == job_id or (its_job is None and told_by_root):

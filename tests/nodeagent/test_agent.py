@@ -111,6 +111,13 @@ def test_another_run_of_the_same_job_is_another_plan(agent: AgentProcess) -> Non
     assert [report["key"]["restart"] for report in agent.reports()] == [0]
 
 
+def test_a_tasks_word_alone_does_not_end_one_run_after_another(agent: AgentProcess) -> None:
+    for restart in range(5):
+        agent.ask(op="task", job_id=JOB, step=0, uid=NOBODY, tier="cap", mem=64 * MIB, restart=restart)
+    assert agent.reports() == []
+    assert agent.job(JOB)["key"]["restart"] == 4
+
+
 def test_a_suspended_job_is_seen(agent: AgentProcess, cgroups: JobCgroups) -> None:
     agent.ask(op="prolog", job_id=JOB, uid=NOBODY, comment="", tier="cap:100M", restart=0)
     cgroups.make(JOB)
@@ -161,6 +168,7 @@ def test_other_users_are_refused(agent: AgentProcess) -> None:
     assert "only root" in ask_as(NOBODY, agent, "op=epilog", f"job_id={JOB}", f"uid={NOBODY}")
     assert f"asked as uid {NOBODY}" in ask_as(stranger, agent, "op=task", f"job_id={JOB}", f"uid={NOBODY}")
     assert "not in a cgroup of job" in ask_as(NOBODY, agent, "op=task", f"job_id={JOB}", f"uid={NOBODY}", "tier=cap")
+    assert "not of uid" in ask_as(stranger, agent, "op=task", f"job_id={JOB}", f"uid={stranger}", "tier=cap")
     assert '"jobs":[]' in ask_as(stranger, agent, "op=status")
     assert f'"job_id":{JOB}' in ask_as(NOBODY, agent, "op=status")
     assert f'"job_id":{JOB}' in ask_as(NOBODY, agent, "op=job", f"job_id={JOB}")
