@@ -65,6 +65,8 @@ class Jobs:
         self._gave_back = False
         self.records = {record.key.job_id: record for record in journal.records()}
         self._taken_over: set[int] = set()
+        self._left: set[int] = set()
+        """Jobs whose epilog has come, and whose cgroup is still there: what is left in it is no new job."""
         if after_absence:
             self._take_over()
 
@@ -107,6 +109,7 @@ class Jobs:
 
     def _record(self, key: PlanKey, uid: int) -> JobRecord:
         """The job's record, made or completed with what is known now."""
+        self._left.discard(key.job_id)
         record = self.records.get(key.job_id)
         if record is None:
             record = self.records[key.job_id] = JobRecord(key, uid, time.time_ns())
@@ -186,6 +189,7 @@ class Jobs:
         """Sample every job that has a cgroup, and end those that lost theirs."""
         now = time.time_ns()
         self.groups = self._cgroups.jobs()
+        self._left &= self.groups.keys()
         last, self.usages = self.usages, {}
         if now > self._look_again:
             self._look_again, last = now + int(LOOK * SECOND), {}
@@ -204,7 +208,7 @@ class Jobs:
 
     def _observe(self, job_id: int, now: int, last: Usage | None = None) -> None:
         usage = self.groups[job_id].usage(last)
-        if usage is None:
+        if usage is None or job_id in self._left:
             return
         record = self.records.get(job_id)
         if record is None:
@@ -243,6 +247,8 @@ class Jobs:
         job_id = record.key.job_id
         self._journal.end(record, record.report(self._node, ended, how, self._journal.curve(record)))
         del self.records[job_id]
+        if how == "epilog" and job_id in self.groups:
+            self._left.add(job_id)
         self._gave_back = True
         self.usages.pop(job_id, None)
         self._taken_over.discard(job_id)

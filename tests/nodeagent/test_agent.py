@@ -111,6 +111,18 @@ def test_another_run_of_the_same_job_is_another_plan(agent: AgentProcess) -> Non
     assert [report["key"]["restart"] for report in agent.reports()] == [0]
 
 
+def test_what_is_left_of_a_job_after_its_epilog_is_no_new_one(agent: AgentProcess, cgroups: JobCgroups) -> None:
+    cgroups.make(JOB)
+    cgroups.start(JOB, ["/usr/bin/sleep", "60"])
+    agent.ask(op="prolog", job_id=JOB, uid=NOBODY, comment="", tier="cap:100M", restart=0)
+    agent.ask(op="epilog", job_id=JOB, uid=NOBODY)
+    time.sleep(2)  # two beats
+    assert JOB not in agent.jobs()
+    agent.ask(op="prolog", job_id=JOB, uid=NOBODY, comment="", tier="cap:100M", restart=1)
+    assert until(lambda: agent.job(JOB)["found"], "the new run's sample")
+    assert [report["end"] for report in agent.reports()] == ["epilog"]
+
+
 def test_a_tasks_word_alone_does_not_end_one_run_after_another(agent: AgentProcess) -> None:
     for restart in range(5):
         agent.ask(op="task", job_id=JOB, step=0, uid=NOBODY, tier="cap", mem=64 * MIB, restart=restart)
