@@ -83,7 +83,7 @@ def test_completion(tierctl: Tierctl, shell: str) -> None:
 
 
 def test_completion_completes(tierctl: Tierctl) -> None:
-    done = tierctl(_TIERCTL_COMPLETE="bash_complete", COMP_WORDS="tierctl st", COMP_CWORD="1")
+    done = tierctl(_TIERCTL_COMPLETE="bash_complete", COMP_WORDS="tierctl stat", COMP_CWORD="1")
     assert done.stdout.split() == ["plain,status"]
 
 
