@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -138,6 +140,13 @@ def test_the_spool_survives_and_is_bounded(tmp_path: Path, monkeypatch: pytest.M
     assert kept == (one(3), one(4), one(5))
     again.acknowledge(number)
     assert again.oldest(100)[1] == (one(6), one(7))
+    again.close()
+    with closing(sqlite3.connect(tmp_path / "telemetry.db")) as database, database:
+        database.execute("UPDATE measurements SET content = x'c1'")
+    again = Spool(tmp_path)
+    assert again.oldest(100)[1] == (), "what can't be read does not stand before the rest for good"
+    again.put(one(9))
+    assert again.oldest(100)[1] == (one(9),)
     again.close()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/telemetry.db").write_bytes(b"no database" * 100)

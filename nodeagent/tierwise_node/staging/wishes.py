@@ -66,12 +66,16 @@ class Wishes:
             await self._stage.prepare()
             if wish.links is None:
                 wish.links = self._stage.links(job_id, wish.uid)
-            for path in paths:
-                wish.links.add(path)
         except (StageError, OSError) as error:
             self._notice(job_id, wish, f"nothing is staged: {error}")
             return
-        wish.work += [asyncio.create_task(self._stage_one(job_id, wish, path)) for path in paths]
+        for path in paths:
+            try:
+                wish.links.add(path)
+            except (StageError, OSError) as error:
+                self._notice(job_id, wish, f"{path} is not staged: {error}")
+            else:
+                wish.work.append(asyncio.create_task(self._stage_one(job_id, wish, path)))
 
     async def _stage_one(self, job_id: int, wish: Wish, path: str) -> None:
         try:

@@ -106,8 +106,7 @@ class Telemetry:
             return False
         else:
             self._peers, self.problem = answer.peers, ""
-        self._spool.acknowledge(number)
-        return True
+        return self._spool.acknowledge(number)
 
     def _tell(self, error: TierwiseError) -> None:
         if str(error) != self.problem:

@@ -42,18 +42,38 @@ class Spool:
     def oldest(self, most: int) -> tuple[int, tuple[Measurement, ...]]:
         """The oldest measurements, and the number to acknowledge them by."""
         query = "SELECT number, content FROM measurements ORDER BY number LIMIT ?"
-        rows = self._database.execute(query, (most,)).fetchall()
-        found = tuple(msgspec.msgpack.decode(content, type=Measurement) for _, content in rows)
+        try:
+            rows = self._database.execute(query, (most,)).fetchall()
+        except sqlite3.Error as error:  # a damaged page
+            log.error("measurements that waited can't be read: %s", error)
+            return 0, ()
+        found = tuple(measurement for _, content in rows if (measurement := _decode(content)) is not None)
+        if rows and not found:  # nothing of them can be sent: they would stand before all others for good
+            self.acknowledge(rows[-1][0])
         return (rows[-1][0] if rows else 0), found
 
-    def acknowledge(self, number: int) -> None:
-        """The service has all up to this number."""
-        with self._database:
-            self._database.execute("DELETE FROM measurements WHERE number <= ?", (number,))
+    def acknowledge(self, number: int) -> bool:
+        """The service has all up to this number. False: they are still there, and will be sent again."""
+        try:
+            with self._database:
+                self._database.execute("DELETE FROM measurements WHERE number <= ?", (number,))
+        except sqlite3.Error as error:
+            log.error("measurements that arrived could not be forgotten: %s", error)
+            return False
+        return True
 
     def close(self) -> None:
         """Close it; what was put is on disk."""
         self._database.close()
+
+
+def _decode(content: bytes) -> Measurement | None:
+    """None for one that another version wrote, or a faulty disk."""
+    try:
+        return msgspec.msgpack.decode(content, type=Measurement)
+    except msgspec.DecodeError as error:
+        log.error("a measurement that waited can't be read: %s", error)
+        return None
 
 
 def _open(path: str) -> sqlite3.Connection:
