@@ -287,7 +287,7 @@ def test_the_engine_itself_counts_and_moves(cgroups: JobCgroups, job_id: int) ->
     _, start, end = max(areas(process.pid))
     half = np.array([start, start + (end - start) // 8192 * 4096, end], np.uint64)
     pages.move_ranges(process.pid, half[1:2], half[2:], [CXL], [PMEM], 1 << 40)
-    found = pages.locate(process.pid, half[:2], half[1:])
+    found = pages.locate(process.pid, half[:2], half[1:]).astype(int)
     assert found[0, CXL] == pytest.approx(int(half[1] - half[0]), rel=0.1)
     assert found[1, PMEM] == pytest.approx(int(half[2] - half[1]), rel=0.1)
     assert found[0, PMEM] + found[1, CXL] <= 2 * MIB  # a huge page that spans both belongs to where it begins
