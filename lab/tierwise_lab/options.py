@@ -48,6 +48,7 @@ class StackOptions:
 
     # how Slurm is set up
     prolog_flags: str = "Alloc"  # "" leaves the line out
+    task_prolog: bool = False  # whether jobs' --tier-env is heard: Slurm takes its time with any TaskProlog
     jobcomp: bool = False  # whether jobcomp/script tells of ended jobs, too
     extra_slurm_conf: tuple[str, ...] = ()
     slurm_root: Path | None = None  # a directory tree with another release of Slurm, entered by chroot

@@ -94,7 +94,7 @@ def _tierwise(options: StackOptions, layout: Layout) -> list[str]:
         "JobSubmitPlugins=lua",
         f"PlugStackConfig={layout.etc}/plugstack.conf",
         f"Prolog={layout.etc}/prolog",
-        f"TaskProlog={layout.etc}/task_prolog",
+        *([f"TaskProlog={layout.etc}/task_prolog"] if options.task_prolog else []),
         f"Epilog={layout.etc}/epilog",
         f"EpilogSlurmctld={layout.etc}/epilog_slurmctld",
         *(["JobCompType=jobcomp/script", f"JobCompLoc={layout.etc}/jobcomp"] if options.jobcomp else []),

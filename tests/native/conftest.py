@@ -18,7 +18,9 @@ def stack() -> Iterator[Stack]:
     The hook is patient: on a busy machine these tests are not about who missed a budget. Jobs that say --tier=auto
     get what history says.
     """
-    with Stack(StackOptions(hook_budget_ms=5000, settings={"service.sizing": {'"*"': "enforce"}})) as running:
+    with Stack(
+        StackOptions(hook_budget_ms=5000, task_prolog=True, settings={"service.sizing": {'"*"': "enforce"}})
+    ) as running:
         yield running
 
 
