@@ -67,6 +67,10 @@ end
 
 local function submit(job, part_list)
    disown(job)
+   local resting = service.resting()
+   if resting then
+      return nil, resting
+   end
    local conf = slurmconf.current(settings.slurm_conf)
    local described, why = request.describe(job, part_list, conf)
    if not described then

@@ -111,6 +111,18 @@ local function miss(now)
    end
 end
 
+--- Why the service is not asked now, or nil: nobody need describe a submission then.
+function service.resting()
+   local loaded, _, clock = pcall(library)
+   if not loaded then
+      return nil -- asking says so
+   end
+   local now = clock()
+   if now < quiet_until and quiet_until - now <= QUIET_S then
+      return "the decision service is left alone after " .. misses .. " misses"
+   end
+end
+
 --- The fields of the service's answer to `request` (an array of pairs), or nil and why there is none.
 -- @param path of the hook socket  @param budget in seconds over connect, send and receive
 function service.ask(path, budget, request)
@@ -118,9 +130,9 @@ function service.ask(path, budget, request)
    if not loaded then
       return nil, "lua-socket is not installed for this Lua: " .. tostring(stream)
    end
-   local now = clock()
-   if now < quiet_until and quiet_until - now <= QUIET_S then
-      return nil, "the decision service is left alone after " .. misses .. " misses"
+   local why = service.resting()
+   if why then
+      return nil, why
    end
    local sent = nonce()
    table.insert(request, 1, { "nonce", sent })
