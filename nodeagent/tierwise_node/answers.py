@@ -9,6 +9,7 @@ import msgspec
 
 from tierwise.directive import MAX_LENGTH
 from tierwise.errors import DirectiveError, ProtocolError
+from tierwise.lines import number
 from tierwise.messages import Heatmap, Mechanism, PlanKey
 from tierwise.plans import Plan
 from tierwise_node.cgroups import Cgroups
@@ -28,7 +29,6 @@ LARGEST_PICTURE = 96
 """Rows and columns of a heatmap, at most: an answer is bounded."""
 POLICY_WAS_SET = "a memory policy was set already (--mem-bind, or the user's own): ours is not applied"
 _TOKEN = re.compile(r"\btierwise=([0-9a-f]{16})\b")
-_LARGEST = (1 << 63) - 1
 
 
 class Answers:
@@ -75,9 +75,9 @@ class Answers:
         if peer.uid != 0:
             return _refused("only root may tell of a job's start")
         token = _TOKEN.search(fields.get("comment", ""))
-        key = PlanKey(_number(fields, "job_id"), token[1] if token else "", _number(fields, "restart", 0))
-        uid = _number(fields, "uid")
-        scratch = _number(fields, "scratch", 0) if self._staging is not None else 0
+        key = PlanKey(number(fields, "job_id"), token[1] if token else "", number(fields, "restart", 0))
+        uid = number(fields, "uid")
+        scratch = number(fields, "scratch", 0) if self._staging is not None else 0
         begun: list[asyncio.Task[Any]] = [asyncio.create_task(self._jobs.prolog(key, uid, _directive(fields), scratch))]
         if self._staging is not None:
             begun.append(asyncio.create_task(self._staging.prolog(key.job_id, uid, fields)))
@@ -93,24 +93,24 @@ class Answers:
         if peer.uid != 0:
             return _refused("only root may tell of a job's end")
         # A task, as the prolog's work is one: the two begin in the order in which they came.
-        await asyncio.create_task(self._jobs.end(_number(fields, "job_id")))
+        await asyncio.create_task(self._jobs.end(number(fields, "job_id")))
         if self._staging is not None:
-            await self._staging.epilog(_number(fields, "job_id"))
+            await self._staging.epilog(number(fields, "job_id"))
         return {"status": "ok"}
 
     async def _exit(self, peer: Peer, fields: Fields) -> Reply:
-        job_id = _number(fields, "job_id")
+        job_id = number(fields, "job_id")
         if peer.uid != 0 and not self._may_see(peer, job_id):
             return _refused(f"job {job_id} is not yours")
         self._jobs.observe_one(job_id)
         return {"status": "ok"}
 
     async def _task(self, peer: Peer, fields: Fields) -> Reply:
-        job_id, uid = _number(fields, "job_id"), _number(fields, "uid")
+        job_id, uid = number(fields, "job_id"), number(fields, "uid")
         if reason := self._rights.task_refusal(peer, job_id, uid):
             return _refused(reason)
-        key = PlanKey(job_id, "", _number(fields, "restart", 0))
-        memory = _number(fields, "mem", 0)
+        key = PlanKey(job_id, "", number(fields, "restart", 0))
+        memory = number(fields, "mem", 0)
         record = await self._jobs.task(key, uid, _directive(fields), memory)
         if record.plan is None:
             return {"status": "none", "reason": record.reason}
@@ -134,23 +134,23 @@ class Answers:
     # --- people's side ------------------------------------------------------------------------------------------------
 
     async def _job(self, peer: Peer, fields: Fields) -> Reply:
-        job_id = _number(fields, "job_id")
+        job_id = number(fields, "job_id")
         if not self._may_see(peer, job_id):
             return _refused(f"job {job_id} is not yours, or not on this node")
         return _json(self._jobs.sample(self._jobs.records[job_id]))
 
     async def _events(self, peer: Peer, fields: Fields) -> Reply:
-        since, job_id = _number(fields, "since", 0), _number(fields, "job_id", 0)
+        since, job_id = number(fields, "since", 0), number(fields, "job_id", 0)
         return _json(self._jobs.events.since(since, peer.uid, job_id))
 
     async def _status(self, peer: Peer, fields: Fields) -> Reply:
         return _json(self._jobs.node_sample(peer.uid))
 
     async def _ask_heatmap(self, peer: Peer, fields: Fields) -> Reply:
-        job_id = _number(fields, "job_id")
+        job_id = number(fields, "job_id")
         if not self._may_see(peer, job_id):
             return _refused(f"job {job_id} is not yours, or not on this node")
-        rows, columns = (min(_number(fields, key, 32), LARGEST_PICTURE) for key in ("rows", "columns"))
+        rows, columns = (min(number(fields, key, 32), LARGEST_PICTURE) for key in ("rows", "columns"))
         picture = self._heatmap(job_id, rows, columns) if self._heatmap else None
         if picture is None:
             return _refused(f"nothing was seen of job {job_id} yet: it is small or young, or see `tierctl doctor`")
@@ -170,16 +170,6 @@ def _refused(reason: str) -> Reply:
 
 def _json(value: object) -> Reply:
     return {"status": "ok", "json": msgspec.json.encode(value).decode()}
-
-
-def _number(fields: Fields, key: str, default: int | None = None) -> int:
-    """A whole number that fits into 63 bits. Raises ProtocolError."""
-    text = fields.get(key, "")
-    if not text and default is not None:
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > _LARGEST:
-        raise ProtocolError(f"{key} must be a whole number")
-    return int(text)
 
 
 def _directive(fields: Fields) -> str:
