@@ -31,7 +31,7 @@ from tierwise_decision import planning
 from tierwise_decision.cluster import check_tiers
 from tierwise_decision.core import Core
 from tierwise_decision.estimate_routes import ROUTES as ESTIMATES
-from tierwise_decision.guards import Asked, agents_only, core_of, known_only, uid_of
+from tierwise_decision.guards import Asked, agents_only, core_of, job_view, known_only, uid_of
 from tierwise_decision.jobs import State
 from tierwise_decision.node_routes import ROUTES
 from tierwise_decision.readers import Readers, read_turn
@@ -123,12 +123,7 @@ async def jobs(
 @get("/v1/jobs/{job_id:int}", guards=[known_only], summary="One job")
 async def job(request: Asked, job_id: Annotated[int, Parameter(ge=0, le=LARGEST)]) -> JobView:
     """For its owner and admins."""
-    uid, core = uid_of(request), core_of(request)
-    view = await core.jobs.view(job_id)
-    if not core.settings.access.may_see(uid, view.uid):
-        core.complain("uid", f"uid {uid} may not see job {job_id} of uid {view.uid}")
-        raise RefusedError(f"job {job_id} is not yours")
-    return view
+    return await job_view(request, job_id)
 
 
 def create_app(core: Core) -> Litestar:

@@ -8,6 +8,7 @@ from litestar.exceptions import NotAuthorizedException
 from litestar.handlers import BaseRouteHandler
 
 from tierwise.errors import RefusedError
+from tierwise.messages import JobView
 from tierwise_decision.core import Core
 from tierwise_decision.credentials import UID
 
@@ -37,6 +38,16 @@ def admins_only(connection: Connection, handler: BaseRouteHandler) -> None:
     core: Core = connection.app.state["core"]
     if not core.settings.access.is_admin(uid):
         raise RefusedError(f"uid {uid} is no admin: see service.admin_uids")
+
+
+async def job_view(request: Asked, job_id: int) -> JobView:
+    """A job with all its runs, for its owner and admins. Raises RefusedError for others, and as Jobs.view does."""
+    uid, core = uid_of(request), core_of(request)
+    view = await core.jobs.view(job_id)
+    if not core.settings.access.may_see(uid, view.uid):
+        core.complain("uid", f"uid {uid} may not see job {job_id} of uid {view.uid}")
+        raise RefusedError(f"job {job_id} is not yours")
+    return view
 
 
 def core_of(request: Asked) -> Core:

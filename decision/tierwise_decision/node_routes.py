@@ -8,10 +8,9 @@ import msgspec
 from litestar import MediaType, Response, get, post
 from litestar.params import Parameter
 
-from tierwise.errors import RefusedError
 from tierwise.telemetry import Explanation, NodeEvent, NodeLoad, Straggler, StragglerOrder, TelemetryAnswer
 from tierwise.units import LARGEST
-from tierwise_decision.guards import Asked, admins_only, agents_only, core_of, known_only, uid_of
+from tierwise_decision.guards import Asked, admins_only, agents_only, core_of, job_view, known_only, uid_of
 from tierwise_decision.telemetry import SECOND
 
 
@@ -56,11 +55,8 @@ async def node_events(request: Asked, hours: Annotated[float, Parameter(gt=0.0, 
 @get("/v1/jobs/{job_id:int}/explain", guards=[known_only], summary="Why each node was or wasn't chosen for a job")
 async def explain(request: Asked, job_id: Annotated[int, Parameter(ge=0, le=LARGEST)]) -> Explanation:
     """For the job's owner and admins."""
-    uid, core = uid_of(request), core_of(request)
-    view = await core.jobs.view(job_id)
-    if not core.settings.access.may_see(uid, view.uid):
-        core.complain("uid", f"uid {uid} may not see job {job_id} of uid {view.uid}")
-        raise RefusedError(f"job {job_id} is not yours")
+    core = core_of(request)
+    view = await job_view(request, job_id)
     attempts = await core.history.attempts(job_id, view.uid)
     return await core.nodes.selection.explain(view, attempts[-1].signature.exact if attempts else "")
 
