@@ -53,7 +53,7 @@ def encode(pairs: list[tuple[str, bytes]]) -> bytes:
     return ("".join(f"{key}={escape(value)}\n" for key, value in pairs) + "\n").encode("ascii")
 
 
-def ask(path: str, message: bytes, timeout: float = TIMEOUT_S) -> bytes:
+def ask(path: str, message: bytes, timeout: float) -> bytes:
     """What the daemon at `path` answers; OSError when it can't be had in time."""
     deadline = time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
@@ -70,14 +70,19 @@ def ask(path: str, message: bytes, timeout: float = TIMEOUT_S) -> bytes:
     return answer
 
 
-def main(operation: str, path: str) -> str:
+def tell(path: str, pairs: list[tuple[str, bytes]], timeout: float = TIMEOUT_S) -> str:
+    """Hand a message to the daemon at `path`; why it did not take it, empty: it did."""
     try:
-        answer = ask(path, encode(fields(operation, os.environb)))
+        answer = ask(path, encode(pairs), timeout)
     except OSError as error:
         return f"no answer from {path}: {error.strerror or error}"
     if b"status=ok\n" not in answer:
         return f"{path} answered {answer[:200]!r}"
     return ""
+
+
+def main(operation: str, path: str) -> str:
+    return tell(path, fields(operation, os.environb))
 
 
 if __name__ == "__main__":

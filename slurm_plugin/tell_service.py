@@ -12,7 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(__file__))  # pathlib would double our start
 
-from tell_agent import ask, encode
+from tell_agent import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,13 +41,7 @@ def fields(operation: str, environment: Mapping[bytes, bytes]) -> list[tuple[str
 
 
 def main(operation: str, path: str) -> str:
-    try:
-        answer = ask(path, encode(fields(operation, os.environb)), PATIENCE_S[operation])
-    except OSError as error:
-        return f"no answer from {path}: {error.strerror or error}"
-    if b"status=ok\n" not in answer:
-        return f"{path} answered {answer[:200]!r}"
-    return ""
+    return tell(path, fields(operation, os.environb), PATIENCE_S[operation])
 
 
 if __name__ == "__main__":
