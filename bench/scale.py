@@ -30,7 +30,7 @@ from pathlib import Path
 from figures import Figure, publish
 from scale_agents import INTERVAL
 from sqlalchemy import text
-from submit import check_planned, pair, percentile, run
+from submit import check_planned, pair, percentile, run, sbatch_rate
 
 from tierwise.client import DecisionClient
 from tierwise.errors import TierwiseError
@@ -228,7 +228,7 @@ def burst() -> list[Figure]:
         took = {ours: 0.0, plain: 0.0}
         for _ in range(BURST // SERIES):
             for stack in took:
-                took[stack] += series(stack)
+                took[stack] += SERIES / sbatch_rate(stack, SERIES)
         check_planned(ours)
         slow = ours.log("slurmctld").count("very large processing time")
     return [
@@ -306,19 +306,7 @@ def mean_cycle(sdiag: str) -> float:
 
 def run_as_root(stack: Stack, *argv: str) -> str:
     """What an admin's command prints."""
-    done = stack.run(list(argv), user="root", timeout=120)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr[-300:]}")
-    return done.stdout
-
-
-def series(stack: Stack) -> float:
-    """Seconds that SERIES sbatch take."""
-    tier = "--tier=cap" if stack.options.with_tierwise else ""
-    loop = f"for n in $(seq {SERIES}); do sbatch -Q {tier} --mem=64 --begin=now+1hour --wrap true || exit; done"
-    started = time.perf_counter()
-    run(stack, ["sh", "-c", loop])
-    return time.perf_counter() - started
+    return run(stack, list(argv), user="root")
 
 
 PARTS = {"agents": agents, "burst": burst, "cycle": cycle}

@@ -19,6 +19,7 @@ from pathlib import Path
 from figures import BUILD, Figure, publish
 from service import measure
 
+from tierwise_lab.commands import ALICE
 from tierwise_lab.options import StackOptions
 from tierwise_lab.stack import Stack
 from tierwise_policy.allocation import TierRoom, allocate
@@ -61,21 +62,21 @@ def install_client(stack: Stack, client: Path) -> str:
     return str(target)
 
 
-def run(stack: Stack, argv: list[str]) -> str:
-    """Run a command as a user; what it printed. Raises RuntimeError when it fails."""
-    done = stack.run(argv, timeout=300)
+def run(stack: Stack, argv: list[str], user: str = ALICE) -> str:
+    """Run a command as a user, or "root"; what it printed. Raises RuntimeError when it fails."""
+    done = stack.run(argv, user=user, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(argv)[:200]}: exit {done.returncode}: {done.stderr[-500:]}")
     return done.stdout
 
 
-def sbatch_rate(stack: Stack) -> float:
+def sbatch_rate(stack: Stack, series: int = SERIES) -> float:
     """Submissions per second of `sbatch` in series, as a user's loop makes them."""
     tier = "--tier=cap" if stack.options.with_tierwise else ""
-    loop = f"for n in $(seq {SERIES}); do sbatch -Q {tier} --mem=64 --begin=now+1hour --wrap true || exit; done"
+    loop = f"for n in $(seq {series}); do sbatch -Q {tier} --mem=64 --begin=now+1hour --wrap true || exit; done"
     started = time.perf_counter()
     run(stack, ["sh", "-c", loop])
-    return SERIES / (time.perf_counter() - started)
+    return series / (time.perf_counter() - started)
 
 
 def submit(stack: Stack, client: str, count: int) -> list[tuple[float, float]]:
