@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, until
+from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, running_agent, until
 
 from tierwise.units import MIB
 from tierwise_node import pages
@@ -64,12 +64,8 @@ def cgroups() -> Iterator[JobCgroups]:
 @pytest.fixture(scope="module")
 def agent() -> Iterator[AgentProcess]:
     """One agent for the module: starting it takes seconds here."""
-    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
-        Path(folder).chmod(0o755)
-        running = AgentProcess(Path(folder), NODE, {"sample_interval": 0.5})
-        running.start()
+    with running_agent(NODE, {"sample_interval": 0.5}) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

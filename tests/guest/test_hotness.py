@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, until
+from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, running_agent, until
 
 from tierwise.errors import RefusedError
 from tierwise.units import MIB
@@ -178,12 +177,8 @@ def cgroups() -> Iterator[JobCgroups]:
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[AgentProcess]:
-    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
-        Path(folder).chmod(0o755)
-        process = AgentProcess(Path(folder), NODE, {"sample_interval": 0.5})
-        process.start()
+    with running_agent(NODE, {"sample_interval": 0.5}) as process:
         yield process
-        process.close()
 
 
 def test_a_job_of_many_processes_stays_within_its_looks(agent: AgentProcess, cgroups: JobCgroups) -> None:

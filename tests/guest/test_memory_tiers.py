@@ -9,13 +9,12 @@ import itertools
 import json
 import re
 import subprocess
-import tempfile
 from ast import literal_eval
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from handmade import AgentProcess, JobCgroups, hand_made, until
+from handmade import AgentProcess, JobCgroups, hand_made, running_agent, until
 from memory_jobs import Job, Process, regions
 
 from tierwise.units import MIB
@@ -34,12 +33,8 @@ def cgroups() -> Iterator[JobCgroups]:
 @pytest.fixture(scope="module")
 def agent() -> Iterator[AgentProcess]:
     """One agent for the module."""
-    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
-        Path(folder).chmod(0o755)
-        running = AgentProcess(Path(folder), NODE, {"sample_interval": 0.5})
-        running.start()
+    with running_agent(NODE, {"sample_interval": 0.5}) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ import itertools
 import json
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, until
+from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, running_agent, until
 from moving import User, flushed
 
 from tierwise.units import MIB
@@ -43,13 +42,9 @@ def cgroups() -> Iterator[JobCgroups]:
 @pytest.fixture(scope="module")
 def agent() -> Iterator[AgentProcess]:
     """One agent for the module, on a fifth of each tier, that moves LIMIT bytes a second."""
-    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
-        Path(folder).chmod(0o755)
-        settings = {"sample_interval": 0.5, "capacity_share": 0.2, "move_limit": LIMIT}
-        running = AgentProcess(Path(folder), NODE, settings)
-        running.start()
+    settings = {"sample_interval": 0.5, "capacity_share": 0.2, "move_limit": LIMIT}
+    with running_agent(NODE, settings) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

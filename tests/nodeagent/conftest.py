@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from handmade import AgentProcess, JobCgroups, hand_made
+from handmade import AgentProcess, JobCgroups, hand_made, running_agent
 
 
 @pytest.fixture
@@ -26,11 +24,5 @@ def cgroups(node: str) -> Iterator[JobCgroups]:
 @pytest.fixture
 def agent(node: str) -> Iterator[AgentProcess]:
     """A running agent without a decision service."""
-    with tempfile.TemporaryDirectory(prefix="tw-") as folder:  # short: a socket's path has 107 bytes
-        Path(folder).chmod(0o755)
-        running = AgentProcess(Path(folder), node, {})
-        running.start()
-        try:
-            yield running
-        finally:
-            running.close()
+    with running_agent(node, {}) as running:
+        yield running

@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -275,3 +276,16 @@ def hand_made(node: str) -> Iterator[JobCgroups]:
         yield cgroups
     finally:
         cgroups.close()
+
+
+@contextlib.contextmanager
+def running_agent(node: str, settings: Mapping[str, object]) -> Iterator[AgentProcess]:
+    """An agent without a decision service, in a folder of its own; it and the folder are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="tw-") as folder:  # short: a socket's path has 107 bytes
+        Path(folder).chmod(0o755)
+        agent = AgentProcess(Path(folder), node, settings)
+        agent.start()
+        try:
+            yield agent
+        finally:
+            agent.close()

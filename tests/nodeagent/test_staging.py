@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from handmade import NOBODY, AgentProcess, JobCgroups, until
+from handmade import NOBODY, AgentProcess, JobCgroups, running_agent, until
 
 from tierwise.errors import RefusedError
 from tierwise.units import MIB
@@ -90,13 +90,9 @@ class Asker:
 def running() -> Iterator[AgentProcess]:
     """One agent for most tests: starting it is half of their time. Small quotas, so that small files fill them."""
     all_there_is = Topology(NumaNodes(), {}, lambda _node: (100, 1)).tiers()[0].capacity
-    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
-        Path(folder).chmod(0o755)
-        stage = {"share": QUOTA / all_there_is, "user_share": 0.5}
-        process = AgentProcess(Path(folder), f"stage{os.getpid()}", {"stage": stage})
-        process.start()
+    stage = {"share": QUOTA / all_there_is, "user_share": 0.5}
+    with running_agent(f"stage{os.getpid()}", {"stage": stage}) as process:
         yield process
-        process.close()
 
 
 @pytest.fixture

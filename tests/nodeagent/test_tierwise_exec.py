@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from handmade import AgentProcess
+from handmade import AgentProcess, running_agent
 from test_staging import copier, source
 
 from tierwise.units import MIB
@@ -25,12 +25,8 @@ RUNTIME = '#!/bin/sh\nfor word in "$(basename "$0")" "$@"; do printf "%s\\n" "$w
 @pytest.fixture(scope="module")
 def agent() -> Iterator[AgentProcess]:
     """One agent for all."""
-    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
-        Path(folder).chmod(0o755)
-        running = AgentProcess(Path(folder), f"exec{os.getpid()}", {})
-        running.start()
+    with running_agent(f"exec{os.getpid()}", {}) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
