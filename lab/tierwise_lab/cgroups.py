@@ -26,11 +26,6 @@ def node_roots(node: str) -> list[Path]:
     ]
 
 
-def accounting_root(node: str) -> Path:
-    """The root an agent is told: on v1 the freezer subtree, whose pids are the job's."""
-    return node_roots(node)[0]
-
-
 def remove(node: str) -> None:
     """Kill whatever still runs in the cgroups of `node` and remove them."""
     for root in node_roots(node):
