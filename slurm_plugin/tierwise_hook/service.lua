@@ -8,8 +8,8 @@ local service = {}
 
 local MAX_ANSWER = 64 * 1024
 local MISSES = 3       -- in a row, before the service is left alone
-local QUIET_S = 30     -- for so long; then one submission probes
-local RETRY_SHARE = 8  -- after a miss a try gets this part of the budget, until an answer comes
+local QUIET_S = 30     -- for so long; then one submission probes, with the whole budget: a busy service must be able to come back
+local RETRY_SHARE = 8  -- until then a try after a miss gets this part of the budget
 
 local misses, quiet_until = 0, 0
 local kept -- the connection of the last answer: connecting costs as much as asking
@@ -104,6 +104,11 @@ local function library()
    return type(unix) == "table" and unix.stream or unix, require("socket.core").gettime
 end
 
+--- The part of the budget that the next try gets.
+local function share()
+   return (misses == 0 or misses >= MISSES) and 1 or 1 / RETRY_SHARE
+end
+
 local function miss(now)
    misses = misses + 1
    if misses >= MISSES then
@@ -138,7 +143,7 @@ function service.ask(path, budget, request)
    table.insert(request, 1, { "nonce", sent })
    table.insert(request, 1, { "op", "submit" })
    local message = lines.encode(request)
-   local came, answer = pcall(exchange, stream, path, misses > 0 and budget / RETRY_SHARE or budget, clock, message)
+   local came, answer = pcall(exchange, stream, path, budget * share(), clock, message)
    if not came then
       drop()
       miss(clock())

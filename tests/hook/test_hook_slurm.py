@@ -77,6 +77,7 @@ def test_nor_while_the_service_is_dead(stack: Stack) -> None:
         assert comment(stack, job) == "mine"
     finally:
         stack.start("decision")
+        wait_until(lambda: token(stack, stack.sbatch(TRUE, LATER, *PLANNED)), "the hook to trust it again", 60)
 
 
 def test_array_tasks_keep_theirs(stack: Stack) -> None:
