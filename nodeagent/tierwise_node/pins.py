@@ -30,7 +30,9 @@ class HardPins:
     def __init__(self, state: Path, mount: Path = MOUNT) -> None:
         self._state, self._mount = state, mount
         self._before = self._read()
-        self._covered: dict[int, int] = {}
+        self._covered: set[int] = set()
+        self._inherited = bool(self._before)
+        """An agent before was killed: which jobs it covered is not known, so all are looked at once."""
         self._told = False
 
     def keep(self, folders: Mapping[int, Path], records: Iterable[JobRecord], capacity: int) -> None:
@@ -45,13 +47,16 @@ class HardPins:
             return
         ancestors = {parent for job_id in wanted for parent in self._ancestors(folders[job_id])}
         done = all([self._raise(ancestor, folders, wanted) for ancestor in sorted(ancestors)])
+        bare = set(folders) if self._inherited else self._covered & folders.keys()
         for record in records:
             job_id = record.key.job_id
             size = wanted.get(job_id, 0) if done else 0
             record.pin_is_hard = bool(size) and _cover(folders[job_id], size)
-            if not record.pin_is_hard and self._covered.get(job_id) and job_id in folders:
-                _cover(folders[job_id], 0)
-        self._covered = wanted
+            if record.pin_is_hard:
+                bare.discard(job_id)
+        for job_id in bare:
+            _cover(folders[job_id], 0)
+        self._covered, self._inherited = set(wanted), False
         self._give_back(except_=ancestors)
 
     def stop(self) -> None:

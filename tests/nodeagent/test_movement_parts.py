@@ -102,6 +102,13 @@ def test_a_hard_pin_covers_the_job_on_all_ancestors_and_gives_them_back(tmp_path
     assert covered(job)[:2] == [MIB, 0]
 
 
+def test_a_cover_that_a_killed_agent_left_is_taken_off_a_job_whose_plan_has_changed(tmp_path: Path) -> None:
+    job, state = tree(tmp_path / "cgroup"), tmp_path / "state"
+    HardPins(state, tmp_path / "cgroup").keep({1: job}, [record(plan=lat(100 * MIB, pinned=50 * MIB))], GIB)
+    HardPins(state, tmp_path / "cgroup").keep({1: job}, [record(plan=lat(100 * MIB))], GIB)
+    assert covered(job) == [MIB, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     "plan",
     [
