@@ -16,7 +16,8 @@ TYPE_CHECKING = False  # typing's own would cost half of our start
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TIMEOUT_S = 1.5
+PATIENCE_S = {"prolog": 1.5, "epilog": 5.0}
+"""A job waits for its prolog; after the epilog only the node's next job does."""
 MAX_ANSWER = 65536
 # What is not one of these bytes is percent-encoded: a comment is any text that its user liked.
 SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:,/@+")
@@ -70,7 +71,7 @@ def ask(path: str, message: bytes, timeout: float) -> bytes:
     return answer
 
 
-def tell(path: str, pairs: list[tuple[str, bytes]], timeout: float = TIMEOUT_S) -> str:
+def tell(path: str, pairs: list[tuple[str, bytes]], timeout: float) -> str:
     """Hand a message to the daemon at `path`; why it did not take it, empty: it did."""
     try:
         answer = ask(path, encode(pairs), timeout)
@@ -82,7 +83,7 @@ def tell(path: str, pairs: list[tuple[str, bytes]], timeout: float = TIMEOUT_S) 
 
 
 def main(operation: str, path: str) -> str:
-    return tell(path, fields(operation, os.environb))
+    return tell(path, fields(operation, os.environb), PATIENCE_S[operation])
 
 
 if __name__ == "__main__":

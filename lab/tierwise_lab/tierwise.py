@@ -27,6 +27,7 @@ def install(options: StackOptions, layout: Layout, release: str, service: str, s
     layout.job_submit.write_text(job_submit(layout, options.hook_budget_ms))
     for name in ("prolog", "epilog", "epilog_slurmctld", "jobcomp", "task_prolog"):
         script = (PLUGIN / name).read_text().replace("/usr/lib/tierwise", str(layout.lua))
+        script = script.replace("/var/lib/tierwise/agent-", f"{layout.agents}/")
         (layout.etc / name).write_text(script.replace("/run/tierwise", str(layout.run)))
         (layout.etc / name).chmod(0o755)
     plugin = layout.etc / "tierwise.so"

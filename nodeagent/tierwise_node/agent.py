@@ -86,10 +86,11 @@ class Agent:
         folder = agent.stage.path
         staging = Staging(self._node, Path(self._path(folder)), agent.stage, jobs, cgroups, service) if folder else None
         watch.windows = hotness.windows
-        self._answers = Answers(
-            jobs, cgroups, topology, doctor.look, staging.answers if staging else None, hotness.heatmap
+        marks = Path(self._path(agent.state)) / "ended"
+        self._answers = answers = Answers(
+            jobs, cgroups, topology, doctor.look, marks, staging.answers if staging else None, hotness.heatmap
         )
-        tasks = [asyncio.create_task(watch.run()), asyncio.create_task(deliveries.run())]
+        tasks = [asyncio.create_task(each.run()) for each in (watch, deliveries, answers.endings)]
         tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
         tasks.append(asyncio.create_task(hotness.run()))
         self._memory.use(jobs, cgroups, topology, agent.shared_share, agent.retain.replace("%n", self._node))

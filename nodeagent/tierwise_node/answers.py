@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from tierwise.lines import number
 from tierwise.messages import Heatmap, Mechanism, PlanKey
 from tierwise.plans import Plan
 from tierwise_node.cgroups import Cgroups
+from tierwise_node.endings import Endings
 from tierwise_node.jobs import Jobs
 from tierwise_node.planner import step_policy
 from tierwise_node.record import JobRecord
@@ -32,7 +34,7 @@ _TOKEN = re.compile(r"\btierwise=([0-9a-f]{16})\b")
 
 
 class Answers:
-    """Answers one message at a time. `doctor` looks at the host's mechanisms."""
+    """Answers one message at a time. `doctor` looks at the host's mechanisms; `marks` is where epilogs leave theirs."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Answers:
         cgroups: Cgroups,
         topology: Topology,
         doctor: Callable[[], tuple[Mechanism, ...]],
+        marks: Path,
         staging: StageAnswers | None = None,
         heatmap: Callable[[int, int, int], Heatmap | None] | None = None,
     ) -> None:
@@ -57,6 +60,7 @@ class Answers:
             "heatmap": self._ask_heatmap,
         }
         self._heatmap = heatmap
+        self.endings = Endings(marks, self._end)
         self._rights = Rights(jobs, cgroups)
         self._staging = staging
         if staging is not None:
@@ -78,6 +82,7 @@ class Answers:
         key = PlanKey(number(fields, "job_id"), token[1] if token else "", number(fields, "restart", 0))
         uid = number(fields, "uid")
         scratch = number(fields, "scratch", 0) if self._staging is not None else 0
+        await self.endings.end_marked(key.job_id)
         begun: list[asyncio.Task[Any]] = [asyncio.create_task(self._jobs.prolog(key, uid, _directive(fields), scratch))]
         if self._staging is not None:
             begun.append(asyncio.create_task(self._staging.prolog(key.job_id, uid, fields)))
@@ -92,11 +97,13 @@ class Answers:
     async def _epilog(self, peer: Peer, fields: Fields) -> Reply:
         if peer.uid != 0:
             return _refused("only root may tell of a job's end")
-        # A task, as the prolog's work is one: the two begin in the order in which they came.
-        await asyncio.create_task(self._jobs.end(number(fields, "job_id")))
-        if self._staging is not None:
-            await self._staging.epilog(number(fields, "job_id"))
+        await self.endings.end(number(fields, "job_id"))
         return {"status": "ok"}
+
+    async def _end(self, job_id: int) -> None:
+        await self._jobs.end(job_id)
+        if self._staging is not None:
+            await self._staging.epilog(job_id)
 
     async def _exit(self, peer: Peer, fields: Fields) -> Reply:
         job_id = number(fields, "job_id")

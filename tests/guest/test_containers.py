@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from handmade import NOBODY, AgentProcess
+from handmade import NOBODY, AgentProcess, until
 
 from tierwise.local import ask
 from tierwise_cli.container.commandline import OF_SHELL, WITH_VALUE
@@ -79,10 +79,16 @@ def copies(stack: Stack) -> dict[str, dict[str, object]]:
     return {row["source"]: row for row in rows}
 
 
+def held_by_jobs(stack: Stack) -> bool:
+    """Whether a job holds a copy: `sbatch --wait` returns before its epilog has."""
+    return "job:" in str([row["holders"] for row in copies(stack).values()])
+
+
 def test_the_manuals_examples(stack: Stack) -> None:
     socket = stack.layout.agent_socket(stack.nodes[0].name)  # a site's own default is found without it
     said = []
     for example in examples():
+        until(lambda: not held_by_jobs(stack), "the last example's job to have left the node", PATIENCE)
         done = stack.run(["bash", "-ec", f"cd; export TIERWISE_SOCKET={socket}\n{example}"], timeout=120)
         told = stack.run(["bash", "-c", "cd; cat job.out"]).stdout
         assert done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}{told}"

@@ -1,6 +1,6 @@
 """Staging on a real agent: copies, who gets them, what goes for others, and what happens when things break.
 
-Everything runs on this machine's one tier; where pages land is for tests/guest/test_staging_tiers.py.
+Everything runs on this machine's one tier; where pages land is for tests/guest/test_containers.py.
 """
 
 from __future__ import annotations
@@ -485,6 +485,22 @@ def test_a_job_finds_its_copies_and_its_scratch(agent: AgentProcess, cgroups: Jo
     assert not scratch.exists()
     assert not links.exists()
     assert [row["held"] for row in rows(agent)] == [0, 0]
+
+
+def test_a_job_whose_epilogs_message_is_lost_ends_by_its_mark(agent: AgentProcess) -> None:
+    mark = agent.folder / f"state/ended/{JOB}"
+    for restart in (0, 1):  # the second run begins before anybody has looked for the first one's mark
+        agent.ask(op="prolog", job_id=JOB, uid=ALICE, comment="", tier="cap", restart=restart, scratch=MIB)
+        scratch = Path(agent.ask(op="stage_job", job_id=JOB, uid=ALICE, scratch=MIB)["scratch"])
+        assert list(scratch.iterdir()) == []
+        (scratch / "left").touch()
+        mark.touch()
+    until(lambda: not scratch.exists() and not mark.exists(), "the job to be ended by its mark", 30)
+    assert [report["end"] for report in agent.reports()] == ["epilog", "epilog"]
+    agent.end(signal.SIGKILL)
+    mark.touch()
+    agent.start()
+    until(lambda: not mark.exists(), "a mark from before the agent's start to be found", 30)
 
 
 def test_a_job_waits_no_longer_than_it_said(agent: AgentProcess, alice: Asker, data: Path) -> None:
