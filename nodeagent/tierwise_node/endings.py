@@ -4,8 +4,9 @@ agent that is being restarted, or on a node so busy that the message comes too l
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 LOOK = 5.0
@@ -15,7 +16,7 @@ LOOK = 5.0
 class Endings:
     """The marks in `folder`, empty files that are named by their jobs. `end` ends a job here, as its epilog would."""
 
-    def __init__(self, folder: Path, end: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(self, folder: Path, end: Callable[[int], Coroutine[Any, Any, None]]) -> None:
         self._folder, self._end = folder, end
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
