@@ -278,7 +278,7 @@ def test_tierctl_shows_regions_and_drops_them(agent: AgentProcess, job: Job) -> 
     assert regions(agent) == []
 
 
-@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+@pytest.mark.parametrize("sanitizer", ["address", "thread", "undefined"])
 def test_threads_and_forks_with_an_agent_under_the_sanitizers(
     agent: AgentProcess, cgroups: JobCgroups, sanitizer: str
 ) -> None:
