@@ -20,6 +20,7 @@ from tierwise_node import pages
 from tierwise_node.cgroups import Cgroups
 from tierwise_node.deliveries import Deliveries
 from tierwise_node.hotness.hotness import Hotness
+from tierwise_node.hotness.kdamonds import occupant
 from tierwise_node.interleave import InterleaveWeights
 from tierwise_node.journal import Journal
 from tierwise_node.staging.check import mechanism as staging_and_scratch
@@ -155,8 +156,9 @@ class Doctor:
 
     def _damon(self) -> Mechanism:
         if problem := self._hotness.damon_problem():
-            there = (SYS / "kernel/mm/damon/admin").is_dir()
-            return Mechanism("DAMON", "fallback" if there else "missing", problem)
+            there, alone = (SYS / "kernel/mm/damon/admin").is_dir(), occupant()
+            advice = f"echo N > /sys/module/{alone}/parameters/enabled; lasting: boot with {alone}.enabled=N"
+            return Mechanism("DAMON", "fallback" if there else "missing", problem, advice if alone else "")
         if self._hotness.tracker == "damon":
             return Mechanism("DAMON", "used", "finds which memory of the jobs is hot")
         return Mechanism("DAMON", "off", "there: used while a job is large enough")

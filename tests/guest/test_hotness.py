@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, running_agent,
 from tierwise.errors import RefusedError
 from tierwise.units import MIB
 from tierwise_lab.touch import PAGE, hot_pages
+from tierwise_node.cgroups import Cgroups
 from tierwise_node.hotness.damon import Damon
-from tierwise_node.hotness.kdamonds import ADMIN, Attributes, tracing
+from tierwise_node.hotness.kdamonds import ADMIN, MODULES, Attributes, tracing
 from tierwise_node.hotness.soft_dirty import SoftDirty
+from tierwise_node.hotness.tracking import Tracking
 from tierwise_policy.heat import Ranges, clip, hot, sizes, trustworthy
 
 NODE = "hot"
@@ -151,6 +154,43 @@ def test_a_foreign_kdamond_is_never_touched(damon: Damon, tmp_path: Path) -> Non
     finally:
         sleeper.kill()
         sleeper.wait()
+
+
+def test_while_a_module_of_the_kernel_has_damon_it_is_not_used(damon: Damon) -> None:
+    enabled = MODULES / "damon_reclaim/parameters/enabled"
+    enabled.write_text("Y")
+    try:
+        assert "damon_reclaim" in damon.problem()
+        with pytest.raises(OSError, match="busy"):
+            damon.follow({1: [os.getpid()]}, 1)
+    finally:
+        enabled.write_text("N")
+    until(lambda: not damon.problem(), "DAMON to be free")
+    damon.follow({1: [os.getpid()]}, 1)
+    assert len(kdamonds()) == 1
+
+
+def test_another_tracker_is_chosen_when_somebody_takes_damon_from_us(tmp_path: Path, cgroups: JobCgroups) -> None:
+    count = ADMIN / "kdamonds/nr_kdamonds"
+    tracking = Tracking((lambda: Damon(tmp_path / "kdamonds.json", NODE), lambda: SoftDirty(period=0.1)))
+    cgroups.make(3)
+    group = Cgroups(NODE).jobs()[3]
+    first = cgroups.hold(3, 40)
+    tracking.turn({3: group}, {3: NOBODY})
+    assert tracking.tracker == "damon"
+    first.kill()
+    first.wait()
+    until(lambda: not kdamonds(), "the kdamond to end with its process")
+    count.write_text("1")
+    try:
+        cgroups.hold(3, 40)
+        tracking.turn({3: group}, {3: NOBODY})
+        assert tracking.tracker == "soft-dirty"
+        tracking.stop()
+        assert count.read_text() == "1\n"
+    finally:
+        count.write_text("0")
+        cgroups.remove(3)
 
 
 def test_soft_dirty_finds_what_is_written(tmp_path: Path) -> None:

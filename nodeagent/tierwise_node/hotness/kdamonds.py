@@ -17,6 +17,9 @@ import msgspec
 ADMIN = Path("/sys/kernel/mm/damon/admin")
 TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 EVENT = "events/damon/damon_aggregated"
+MODULES = Path("/sys/module")
+ALONE = ("damon_stat", "damon_reclaim", "damon_lru_sort")
+"""The kernel's own users of DAMON: while one runs, sysfs answers EBUSY. Newer kernels have damon_stat on by default."""
 MICRO = 1_000_000
 
 
@@ -61,13 +64,13 @@ class Kdamonds:
             return "tracefs with damon_aggregated is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
         if not self._folder.is_dir():
             return f"no {self._folder}: the kernel has no DAMON (CONFIG_DAMON_SYSFS)"
+        if alone := occupant():
+            return f"the kernel's {alone} runs, which leaves DAMON to nobody else"
         there = int(_read(self._folder / "nr_kdamonds"))
         kept = self._kept if self._taken else self._load()
-        if there and there != kept.count:
+        if there != kept.count and (there or self._taken):
             return f"{there} kdamonds are somebody else's (damo?): we stand back until nr_kdamonds is 0"
-        foreign = [
-            index for index in range(there) if self.running(index) and self._found(index) != kept.targets.get(index)
-        ]
+        foreign = self._foreign(kept)
         return f"kdamond {foreign[0]} looks at processes that we didn't give it: we stand back" if foreign else ""
 
     def take(self) -> None:
@@ -118,15 +121,24 @@ class Kdamonds:
         return max(int(_read(place / "pid")), 0) if _read(place / "state") == "on" else 0
 
     def give_back(self) -> None:
-        """End all of them, if they are ours, and leave sysfs as we found it."""
+        """End those that are still ours, and leave sysfs as we found it."""
         if not self._taken:
             return
-        for index in range(self.count):
-            self.off(index)
-        with contextlib.suppress(OSError):  # EBUSY: somebody switched one on
-            (self._folder / "nr_kdamonds").write_text("0")
+        if _read(self._folder / "nr_kdamonds") == str(self.count):  # else somebody has made others of them
+            foreign = self._foreign(self._kept)
+            for index in range(self.count):
+                if index not in foreign:
+                    self.off(index)
+            if not foreign:
+                with contextlib.suppress(OSError):  # EBUSY: somebody switched one on
+                    (self._folder / "nr_kdamonds").write_text("0")
         self._kept, self._taken = _Kept(_boot_id(), 0), False
         self._journal.unlink(missing_ok=True)
+
+    def _foreign(self, kept: _Kept) -> list[int]:
+        """Those of ours that run and look at something else than we gave them."""
+        running = [index for index in range(kept.count) if self.running(index)]
+        return [index for index in running if self._found(index) != kept.targets.get(index)]
 
     def _found(self, index: int) -> list[int]:
         targets = self._folder / str(index) / "contexts/0/targets"
@@ -146,6 +158,11 @@ class Kdamonds:
         new = self._journal.with_suffix(".new")
         new.write_bytes(msgspec.json.encode(kept))
         os.replace(new, self._journal)
+
+
+def occupant(modules: Path = MODULES) -> str:
+    """Which of ALONE runs; empty: none."""
+    return next((name for name in ALONE if _read(modules / name / "parameters/enabled") == "Y"), "")
 
 
 def _read(path: Path) -> str:

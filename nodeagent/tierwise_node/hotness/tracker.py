@@ -24,7 +24,7 @@ class Tracker(Protocol):
     name: str
 
     def problem(self) -> str:
-        """Why it can't be used on this host now; empty: it can. May be asked before anything else is."""
+        """Why it can't be used on this host now; empty: it can. Asked before anything else is, and before each turn."""
 
     def follow(self, jobs: Mapping[int, Sequence[int]], pace: int) -> None:
         """Look at these processes, given by job, and at no others. `pace` 1 is as often as it likes, 2 half of that."""
@@ -36,4 +36,4 @@ class Tracker(Protocol):
         """Seconds of CPU that others than the agent's own threads have spent for it."""
 
     def stop(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing of ours behind."""

@@ -145,6 +145,9 @@ class Tracking:
             if not groups:
                 self._stop()
                 return
+            if self._tracker and (problem := self._tracker.problem()):
+                log.warning("%s can't be used any longer: %s", self._tracker.name, problem)
+                self._stop()
             tracker = self._tracker = self._tracker or self._choose()
             if tracker is None:
                 return
