@@ -22,12 +22,13 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class HttpError(TierwiseError):
-    """A request ends here with `status` and this message as its detail."""
+    """A request ends here with `status`, this message as its detail, and further headers."""
 
-    def __init__(self, status: int, detail: str, kind: str = "http_junk") -> None:
+    def __init__(self, status: int, detail: str, kind: str = "http_junk", headers: Headers | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.kind = kind
+        self.headers = headers or []
 
 
 class Answer(msgspec.Struct):
@@ -57,6 +58,7 @@ class Bounded:
         except HttpError as error:
             self._complain(error.kind, f"{scope['method']} {scope['path']}: {error}")
             answer = refusal(error.status, str(error))
+            answer.headers += error.headers
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from tierwise.errors import CredentialError
 from tierwise.munge import Munge, digest
 from tierwise_decision.bodies import Answer, App, HttpError, Scope, call, header
+from tierwise_decision.rates import Rates
 
 UID = "uid"
 """The key of the asker's uid in the scope's state. Unix sockets put it there (listeners.py), or a credential does."""
@@ -25,20 +26,25 @@ class Authenticated:
     whom we know: else anybody could have answers made for a nonce of somebody else.
     """
 
-    def __init__(self, app: App, munge: Munge | None) -> None:
+    def __init__(self, app: App, munge: Munge | None, rates: Rates) -> None:
         self._app = app
         self._munge = munge
+        self._rates = rates
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="munge")  # libmunge blocks, and is not for many
 
     async def __call__(self, scope: Scope, body: bytes) -> Answer:
-        """Raises HttpError (401, 503) for a credential that is not believed."""
+        """Raises HttpError (401, 503) for a credential that is not believed, (429) for who asks too often."""
         authorization = header(scope["headers"], b"authorization")
-        if UID in scope["state"] or not authorization:
+        if UID in scope["state"]:
+            self._rates.take(scope["state"][UID])
+            return await call(self._app, scope, body)
+        if not authorization:
             return await call(self._app, scope, body)
         nonce = header(scope["headers"], b"x-tierwise-nonce")
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         asked = digest(b"request", scope["method"].encode(), target, body, nonce.encode())
         scope["state"][UID] = await self._sender(authorization, nonce, asked)
+        self._rates.take(scope["state"][UID])
         answer = await call(self._app, scope, body)
         payload = digest(b"answer", asked, str(answer.status).encode(), answer.body)
         try:

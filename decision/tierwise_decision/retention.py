@@ -1,4 +1,4 @@
-"""How long measurements are kept: as they came for a while, by the hour for longer."""
+"""How long things are kept: measurements as they came for a while, by the hour for longer; ended jobs for longest."""
 
 import asyncio
 import time
@@ -8,13 +8,14 @@ from sqlalchemy import Connection
 from tierwise.errors import UnavailableError
 from tierwise_decision.database import selection
 from tierwise_decision.database import telemetry as tables
+from tierwise_decision.database.retention import forget_jobs
 from tierwise_decision.database.store import Store
 from tierwise_decision.settings import Settings
 from tierwise_decision.telemetry import SECOND
 
 EVERY = 600.0
 _PAUSE = 1.0
-"""Between two hours that are rolled up: whoever waits for the database comes first."""
+"""Between two portions: whoever waits for the database comes first."""
 
 
 class Retention:
@@ -24,7 +25,7 @@ class Retention:
         self._settings, self._store = settings, store
 
     async def run(self) -> None:
-        """Each few minutes, an hour's measurements at a time."""
+        """Each few minutes, an hour's measurements or some thousand rows of jobs at a time."""
         while True:
             await asyncio.sleep(EVERY)
             try:
@@ -40,4 +41,5 @@ class Retention:
             before = now - int(config.history_days * 86400) * SECOND
             tables.forget(connection, before)
             selection.forget(connection, before)
+            dropped = forget_jobs(connection, now - int(config.job_days * 86400) * SECOND)
         return dropped

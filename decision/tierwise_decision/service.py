@@ -5,6 +5,7 @@ import contextlib
 import logging
 import resource
 import signal
+import time
 
 from tierwise.config import MungeConfig
 from tierwise.errors import CredentialError
@@ -15,6 +16,7 @@ from tierwise_decision.core import Core
 from tierwise_decision.credentials import Authenticated
 from tierwise_decision.hook import MAX_CONNECTIONS, Hook
 from tierwise_decision.listeners import Listener
+from tierwise_decision.rates import Rates
 from tierwise_decision.settings import Settings
 from tierwise_decision.sockets import UnixListener, tcp_listener
 
@@ -27,7 +29,8 @@ async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises ListenError and ConfigError when it can't start."""
     config = settings.config.service
     core = Core(settings)
-    app = Bounded(Authenticated(create_app(core), _munge(core, settings.config.munge)), core.complain)
+    rates = Rates(settings, time.monotonic)
+    app = Bounded(Authenticated(create_app(core), _munge(core, settings.config.munge), rates), core.complain)
     most = _connections()
     with contextlib.ExitStack() as stack:
         hook_listener = stack.enter_context(contextlib.closing(UnixListener(config.hook_socket)))

@@ -58,6 +58,10 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long measurements of nodes are kept as they came; then by the hour."""
     history_days: Days = 90.0
     """How long the hourly ones are kept, and events of nodes, and what completed runs met."""
+    job_days: Days = 365.0
+    """How long ended jobs are kept: their requests, plans and reports, and what estimates are learned from."""
+    user_rate: Annotated[float, Meta(ge=0.0, le=1e6)] = 20.0
+    """Requests a second of one user that are answered, with bursts of ten seconds' worth; 0: as many as come."""
     weights: tuple[str, ...] = ()
     """The partitions whose nodes get Slurm weights by how idle they are; empty: none."""
     exclude: bool = True

@@ -81,25 +81,25 @@ class PostgreSQL:
         self.directory = Path(tempfile.mkdtemp(prefix="tw-pg-"))
         shutil.chown(self.directory, "postgres")
         self.url = f"postgresql://postgres@/postgres?host={self.directory}"
-        self._run("initdb", "-D", f"{self.directory}/data", "-A", "trust", "-U", "postgres", "--no-sync")
+        self.run("initdb", "-D", f"{self.directory}/data", "-A", "trust", "-U", "postgres", "--no-sync")
 
     def start(self) -> None:
         options = f"-c listen_addresses='' -c unix_socket_directories={self.directory} -c fsync=off"
         log = f"{self.directory}/log"
-        self._run("pg_ctl", "-D", f"{self.directory}/data", "-w", "-l", log, "-o", options, "start")
+        self.run("pg_ctl", "-D", f"{self.directory}/data", "-w", "-l", log, "-o", options, "start")
 
     def stop(self) -> None:
-        self._run("pg_ctl", "-D", f"{self.directory}/data", "-m", "immediate", "-w", "stop")
+        self.run("pg_ctl", "-D", f"{self.directory}/data", "-m", "immediate", "-w", "stop")
 
     def sql(self, statement: str) -> str:
         """What psql prints for one statement."""
         command = ("psql", "-h", str(self.directory), "-U", "postgres", "-AtXqc", statement)
-        return self._run(*command).strip()
+        return self.run(*command).strip()
 
     def empty(self) -> None:
         self.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 
-    def _run(self, program: str, *args: str) -> str:
+    def run(self, program: str, *args: str) -> str:
         found = subprocess.run(
             [str(self._bin / program), *args],
             user="postgres",

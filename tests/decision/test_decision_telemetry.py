@@ -13,6 +13,7 @@ from decision_service import ALICE, Service, eventually, job_sample, node_sample
 from sqlalchemy import create_engine, event, text
 
 from tierwise.errors import RefusedError
+from tierwise.messages import PlanKey
 from tierwise.telemetry import (
     Hardware,
     LinkTraffic,
@@ -22,10 +23,11 @@ from tierwise.telemetry import (
     Utilisation,
 )
 from tierwise.units import GIB
-from tierwise_decision.database import selection
+from tierwise_decision.database import reads, selection
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.engine import open_engine
 from tierwise_decision.database.migrate import migrate
+from tierwise_decision.database.retention import forget_jobs
 from tierwise_decision.database.telemetry import HOUR_NS, TelemetryRows, roll_up
 
 SECOND = 10**9
@@ -204,7 +206,7 @@ def test_old_measurements_are_rolled_up_by_the_hour(database: str) -> None:
     engine.dispose()
 
 
-def test_every_query_of_nodes_goes_by_an_index(tmp_path: Path) -> None:
+def test_every_query_goes_by_an_index(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/plans.db")
     migrate(engine)
     asked: list[tuple[str, object]] = []
@@ -219,11 +221,23 @@ def test_every_query_of_nodes_goes_by_an_index(tmp_path: Path) -> None:
         tables.forget(connection, 5)
         selection.exclusions(connection)
         selection.forget(connection, 5)
+        forget_jobs(connection, 5)
+        reads.request(connection, "x")
+        reads.requests(connection, 1000, 5)
+        reads.requests(connection, None, 5)
+        reads.answer(connection, "n1", PlanKey(1))
+        reads.ended_jobs(connection, 1000, 5)
+        reads.ended_jobs(connection, None, 5)
+        reads.runs(connection, 1)
+        reads.reports(connection, [1, 2])
+        reads.ended_runs(connection, 1)
+        reads.ended_since(connection, 5, 5)
+        reads.newest_end(connection)
         queries = list(asked)
         for query, values in queries:
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values)
             plan = [str(row[3]) for row in rows]
             scans = [step for step in plan if step.startswith("SCAN") and "INDEX" not in step]
             assert [step for step in scans if step.split()[1] not in ("last", "anon_1")] == [], (query, plan)
-    assert len(queries) >= 10
+    assert len(queries) >= 25
     engine.dispose()

@@ -92,6 +92,7 @@ class NodePlan(Base):
     """What one run of a job got on one node. `plan` is null where it was left to the kernel."""
 
     __tablename__ = "plans"
+    __table_args__ = (Index("ix_plans_time", "time"),)
     job_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     restart: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     token: Mapped[str] = mapped_column(String(16), primary_key=True)
@@ -105,6 +106,7 @@ class Report(Base):
     """What one run of a job did on one node."""
 
     __tablename__ = "reports"
+    __table_args__ = (Index("ix_reports_ended", "ended"),)
     job_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     restart: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     token: Mapped[str] = mapped_column(String(16), primary_key=True)
