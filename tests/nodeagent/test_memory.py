@@ -23,6 +23,7 @@ from memory_jobs import Job, Process, regions
 
 from tierwise.errors import RefusedError
 from tierwise.units import MIB
+from tierwise_node.memory import memfd
 from tierwise_node.memory import regions as regions_module
 
 NODE = f"memory{os.getpid()}"
@@ -216,14 +217,18 @@ def test_a_killed_agent_finds_regions_again_and_the_library_claims_its_grants(ag
     until(lambda: not regions(agent), "the region to end")
 
 
-def test_only_what_the_agent_made_is_taken_over() -> None:
+def test_only_what_the_agent_made_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name proves nothing: in a mount namespace of their own, users give any file of root's any name."""
-    ours = regions_module._memfd(NOBODY, "ours", "LAT")
+    ours = memfd.make(NOBODY, "ours", "LAT")
     users = os.open(f"/proc/self/fd/{ours}", os.O_RDWR)
     named = os.memfd_create(f"tierwise/{NOBODY}/LAT/named")
     found = regions_module.Regions()
     found.find_again([os.getpid()])
     assert [region.name for region in found] == ["ours"]
+    monkeypatch.setattr(regions_module, "MOST_LOOKS", 3)  # of a user who has opened very many files
+    bounded = regions_module.Regions()
+    bounded.find_again([os.getpid()])
+    assert list(bounded) == []
     for descriptor in (ours, users, named, *(region.file for region in found)):
         os.close(descriptor)
 
@@ -254,6 +259,19 @@ def test_a_retained_region_outlives_its_holders_its_job_and_the_agent(agent: Age
     other("!r.close()")
     until(lambda: not regions(agent), "the dropped region to end")
     assert not list(agent.folder.glob("retained/*/*"))
+
+
+def test_what_a_holder_adds_to_a_retained_region_by_itself_is_cut_off(agent: AgentProcess, job: Job) -> None:
+    process = Process(agent, job)
+    process("!raw = Raw(); raw(op='memory_session')")
+    asked = "raw(op='memory_open', name='model', size=1 << 20, create=1, retain=1)['status']"
+    assert process(asked) == "'ok'"
+    process(
+        "!file = raw.descriptors[0]; os.pwrite(file, b'kept', (1 << 20) - 4); os.posix_fallocate(file, 0, 64 << 20)"
+    )
+    until(lambda: process("os.fstat(file).st_size") == str(MIB), "what it added to be gone")
+    assert process("os.pread(file, 9, (1 << 20) - 4)") == "b'kept'"
+    process("!raw(op='memory_drop', name='model'); os.close(file)")
 
 
 def test_only_root_and_the_owner_drop_a_region(agent: AgentProcess, job: Job) -> None:

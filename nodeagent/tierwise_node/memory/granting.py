@@ -160,6 +160,7 @@ class Granting:
         """Look at the tiers: who is to be told that memory is being taken back there, and how much. Takes back what
         was told of long enough ago.
         """
+        self.regions.cut_back()
         self.end_regions()
         for job_id in {holder.job_id for holder in self.holders}:
             self._tell_plan(job_id)

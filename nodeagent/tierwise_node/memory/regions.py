@@ -8,21 +8,26 @@ persistent tier, and stay when nobody holds them.
 
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
 import re
-import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tierwise.errors import RefusedError
 from tierwise.tiers import TierName
+from tierwise_node.memory import memfd
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MEMFD = re.compile(r"/memfd:tierwise/(\d+)/([A-Za-z,:0-9_]*)/([A-Za-z0-9][A-Za-z0-9._-]{0,63}) \(deleted\)")
 MOST_PER_USER, MOST = 256, 1024
+MOST_LOOKS = 1 << 16
+"""Processes and descriptors of one user that are looked at for regions, while nobody is served yet."""
+BLOCKS = 1 << 20
+"""Bytes of a retained file that may be its file system's own."""
 
 
 class RegionRefusedError(RefusedError):
@@ -37,7 +42,7 @@ class RegionRefusedError(RefusedError):
 class Region:
     """One region. `file` is our descriptor; `job_id` the job that created it, 0 where no longer known.
 
-    `dropped`: its name is taken away. `tiers`: where its bytes were granted.
+    `granted`: its bytes, as we made it. `dropped`: its name is taken away. `tiers`: where its bytes were granted.
     """
 
     uid: int
@@ -46,6 +51,7 @@ class Region:
     file: int
     job_id: int = 0
     path: Path | None = None
+    granted: int = 0
     dropped: bool = False
     tiers: dict[TierName, int] = field(default_factory=dict)
 
@@ -53,6 +59,17 @@ class Region:
     def size(self) -> int:
         """Bytes; a holder may have made the file larger by itself, so the kernel is asked."""
         return os.fstat(self.file).st_size
+
+    def cut_back(self) -> bool:
+        """Take away what holders have added to a retained file, which is in no job's memory limit; whether they had.
+
+        What we granted stays; who uses more of the file than that gets SIGBUS.
+        """
+        status = os.fstat(self.file)
+        if self.path is None or (status.st_size <= self.granted and status.st_blocks * 512 <= self.granted + BLOCKS):
+            return False
+        os.ftruncate(self.file, self.granted)  # to the same size, too: blocks behind it go
+        return True
 
     @property
     def retained(self) -> bool:
@@ -107,7 +124,7 @@ class Regions:
             raise RegionRefusedError("retain", "no persistent tier here: agent.retain can name a folder on one")
         self._check_quota(uid, size)
         path = self._path(uid, name) if retain else None
-        file = _persistent(path) if path else _memfd(uid, name, hint)
+        file = _persistent(path) if path else memfd.make(uid, name, hint)
         region = Region(uid, name, hint, file, job_id, path)
         try:
             self._resize(region, size)
@@ -134,6 +151,15 @@ class Regions:
                 region.path.unlink()
         self.end_unheld()
 
+    def cut_back(self) -> None:
+        """No holder makes a retained file larger by itself: the quota would not be one."""
+        for region in self._regions:
+            if region.cut_back():
+                log.warning(
+                    "region %s of uid %d was made larger by a holder: cut back to %d bytes",
+                    *(region.name, region.uid, region.granted),
+                )
+
     def end_unheld(self) -> list[Region]:
         """End what nobody holds and nobody wants retained; what ended."""
         ended = [region for region in self._regions if not region.retained and not region.is_held()]
@@ -144,33 +170,29 @@ class Regions:
         return ended
 
     def find_again(self, pids: Iterable[int]) -> None:
-        """After an agent was killed: take over the regions that these processes hold."""
+        """After an agent was killed: take over the regions that these processes hold. MOST_LOOKS for each user."""
+        looks: Counter[int] = Counter()
         for pid in pids:
             with contextlib.suppress(OSError):
-                for link in os.scandir(f"/proc/{pid}/fd"):
+                uid = os.stat(f"/proc/{pid}").st_uid
+                for link in itertools.islice(os.scandir(f"/proc/{pid}/fd"), max(MOST_LOOKS - looks[uid], 0)):
+                    looks[uid] += 1
                     with contextlib.suppress(OSError):  # closed meanwhile
                         self._adopt(link.path)
+                looks[uid] += 1
+        for uid in (uid for uid, count in looks.items() if count > MOST_LOOKS):
+            log.error("uid %d has more than %d descriptors in jobs: its regions may not all be found", uid, MOST_LOOKS)
 
     def _adopt(self, link: str) -> None:
-        """A memfd that root made and named so is ours: nobody else can make one of root's."""
-        pinned = os.open(link, os.O_PATH | os.O_CLOEXEC)  # its process may put another file there at any time
-        try:
-            ours = f"/proc/self/fd/{pinned}"
-            found = _MEMFD.fullmatch(os.readlink(ours))
-            if not found or not _is_roots_and_unlinked(os.fstat(pinned)):
-                return
-            uid, hint, name = int(found[1]), found[2], found[3]
-            with contextlib.suppress(RegionRefusedError):
-                self.get(uid, name)
-                return
-            file = os.open(ours, os.O_RDWR | os.O_CLOEXEC)
-        finally:
-            os.close(pinned)
-        if not _is_memfd(file):
-            os.close(file)
+        """Take over the region behind a descriptor, unless there is none, or it is known."""
+        if not (found := memfd.find(link)):
             return
-        self._regions.append(Region(uid, name, hint, file))
-        log.info("region %s of uid %d is taken over", name, uid)
+        with contextlib.suppress(RegionRefusedError):
+            self.get(found.uid, found.name)
+            os.close(found.file)
+            return
+        self._regions.append(Region(found.uid, found.name, found.hint, found.file))
+        log.info("region %s of uid %d is taken over", found.name, found.uid)
 
     def _check_quota(self, uid: int, more: int, new: bool = True) -> None:
         own = [region for region in self._regions if region.uid == uid]
@@ -191,6 +213,7 @@ class Regions:
             raise RegionRefusedError(
                 "quota", f"could not make region {region.name} so large: {error.strerror}"
             ) from None
+        region.granted = size
 
     def _remove(self, region: Region) -> None:
         os.close(region.file)
@@ -211,7 +234,8 @@ class Regions:
                 except OSError as error:  # a read-only file system, say: no reason for the agent not to start
                     log.error("retained region %s: %s", path, error.strerror)
                     continue
-                self._regions.append(Region(int(path.parent.name), path.name, "", file, path=path))
+                size = os.fstat(file).st_size
+                self._regions.append(Region(int(path.parent.name), path.name, "", file, path=path, granted=size))
 
 
 def check_name(name: str) -> None:
@@ -220,31 +244,6 @@ def check_name(name: str) -> None:
         raise RegionRefusedError(
             "name", "a region's name is letters, digits, '.', '_' and '-', at most 64, a letter or a digit first"
         )
-
-
-def _memfd(uid: int, name: str, hint: str) -> int:
-    """Sealed against shrinking, so that no holder gets SIGBUS from another's truncation."""
-    made = os.memfd_create(f"tierwise/{uid}/{hint}/{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.fchmod(made, 0o600)
-        fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-        # The first descriptor of a memfd is not counted as a writer, and a lease would never be given on it.
-        return os.open(f"/proc/self/fd/{made}", os.O_RDWR | os.O_CLOEXEC)
-    finally:
-        os.close(made)
-
-
-def _is_roots_and_unlinked(status: os.stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode) and status.st_uid == 0 and status.st_nlink == 0
-
-
-def _is_memfd(file: int) -> bool:
-    """Whether it is sealed as ours are. A name proves nothing: in a mount namespace of their own, users may show any
-    file of root's under any name. Only a memfd can have this seal, and a memfd can't be shown elsewhere."""
-    try:
-        return bool(fcntl.fcntl(file, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
-    except OSError:
-        return False
 
 
 def _persistent(path: Path) -> int:
