@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from tierwise._memory import ffi as _ffi
 from tierwise._memory import lib as _lib
@@ -45,43 +45,61 @@ class Event(NamedTuple):
     size: int
 
 
-class Memory:
-    """A buffer: `view` is its memoryview of bytes. Freed when nothing uses it any more, or by `free`."""
+class _Held:
+    """`size` bytes of the library's, which go back to it by `give_back` when nothing uses them any more."""
 
-    def __init__(self, pointer: Any, size: int, reason: str) -> None:
-        self._pointer, self.size, self.reason = _ffi.gc(pointer, _lib.tierwise_free), size, reason
-        self.view = memoryview(_ffi.buffer(self._pointer, size))
+    def __init__(self, pointer: Any, size: int, give_back: Any) -> None:
+        self._give_back = give_back
+        self._hold(pointer, size)
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.free()
+        self._release()
 
     @property
     def taken(self) -> Taken:
         """Whether its hint was taken."""
         return Taken(_check(_lib.tierwise_hint(self._pointer)))
 
-    def grow(self, size: int) -> None:
-        """Make room for `size` bytes, perhaps at another address. Raises BufferError while arrays use it, OSError."""
+    def _hold(self, pointer: Any, size: int) -> None:
+        self._pointer, self.size = _ffi.gc(pointer, self._give_back), size
+        self.view = memoryview(_ffi.buffer(self._pointer, size))
+
+    def _grow(self, grow: Any, size: int) -> Any:
+        """Where it is now, perhaps at another address: to be held anew. Raises BufferError, OSError."""
         self.view.release()
         pointer = self._pointer
         _ffi.gc(pointer, None)
         try:
-            pointer = _some(_lib.tierwise_grow(pointer, size))
-            self.size = max(size, self.size)
-        finally:
-            self._pointer = _ffi.gc(pointer, _lib.tierwise_free)
-            self.view = memoryview(_ffi.buffer(self._pointer, self.size))
+            return _some(grow(pointer, size))
+        except OSError:
+            self._hold(pointer, self.size)
+            raise
 
-    def free(self) -> None:
-        """Give it back now. Raises BufferError while arrays use it."""
+    def _release(self) -> None:
         self.view.release()
         _ffi.release(self._pointer)
 
 
-class Region:
+class Memory(_Held):
+    """A buffer: `view` is its memoryview of bytes. Freed when nothing uses it any more, or by `free`."""
+
+    def __init__(self, pointer: Any, size: int, reason: str) -> None:
+        super().__init__(pointer, size, _lib.tierwise_free)
+        self.reason = reason
+
+    def grow(self, size: int) -> None:
+        """Make room for `size` bytes, perhaps at another address. Raises BufferError while arrays use it, OSError."""
+        self._hold(self._grow(_lib.tierwise_grow, size), max(size, self.size))
+
+    def free(self) -> None:
+        """Give it back now. Raises BufferError while arrays use it."""
+        self._release()
+
+
+class Region(_Held):
     """A named region, shared with this user's other processes on the node. Closed when nothing uses it, or by `close`.
 
     `view` is its memoryview of bytes.
@@ -89,38 +107,16 @@ class Region:
 
     def __init__(self, name: str, pointer: Any) -> None:
         self.name = name
-        self._hold(pointer)
-
-    def __enter__(self) -> Region:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def taken(self) -> Taken:
-        """Whether its hint was taken."""
-        return Taken(_check(_lib.tierwise_hint(self._pointer)))
+        super().__init__(pointer, int(_lib.tierwise_region_size(pointer)), _lib.tierwise_region_close)
 
     def grow(self, size: int) -> None:
         """Make it at least so large, and see all of it. Raises BufferError while arrays use it, OSError."""
-        self.view.release()
-        pointer = self._pointer
-        _ffi.gc(pointer, None)
-        try:
-            pointer = _some(_lib.tierwise_region_grow(pointer, size))
-        finally:
-            self._hold(pointer)
+        pointer = self._grow(_lib.tierwise_region_grow, size)
+        self._hold(pointer, int(_lib.tierwise_region_size(pointer)))
 
     def close(self) -> None:
         """Stop holding it. Raises BufferError while arrays use it."""
-        self.view.release()
-        _ffi.release(self._pointer)
-
-    def _hold(self, pointer: Any) -> None:
-        self._pointer = _ffi.gc(pointer, _lib.tierwise_region_close)
-        self.size = int(_lib.tierwise_region_size(pointer))
-        self.view = memoryview(_ffi.buffer(self._pointer, self.size))
+        self._release()
 
 
 def allocate(size: int, hint: str = "") -> Memory:
