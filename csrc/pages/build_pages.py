@@ -23,7 +23,6 @@ ffibuilder.cdef(
     int pages_move_ranges(int pid, const uint64_t *starts, const uint64_t *ends, size_t n_ranges, uint64_t sources,
                           const int *targets, int n, uint64_t limit, int family, uint64_t *cursor,
                           struct pages_moves *moves);
-    long pages_advise(int pidfd, const uint64_t *starts, const uint64_t *ends, size_t n, int advice);
     int pages_probe(int node, int budget_ms, uint64_t *latency_ps, uint64_t *bandwidth);
     int pages_try_policy(int mode, uint64_t nodes);
     """

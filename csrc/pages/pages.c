@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "walk.h"
@@ -294,24 +293,6 @@ int pages_move_ranges(int pid, const uint64_t *starts, const uint64_t *ends, siz
     struct places places = {starts, ends, n_ranges};
     *cursor = 0;
     return move_places(pid, &places, sources, targets, n, limit, family, cursor, moves);
-}
-
-/* --- advice -------------------------------------------------------------------------------------------------------- */
-
-long pages_advise(int pidfd, const uint64_t *starts, const uint64_t *ends, size_t n, int advice)
-{
-    long advised = 0, failure = 0;
-    for (size_t i = 0; i < n; i++) { /* one at a time: the kernel ends a call at the first range that it refuses */
-        struct iovec range = {(void *)(uintptr_t)starts[i], ends[i] - starts[i]};
-        long done = syscall(SYS_process_madvise, pidfd, &range, 1UL, advice, 0U);
-        if (done >= 0)
-            advised += done;
-        else
-            failure = -errno;
-        if (failure == -ESRCH || failure == -EPERM)
-            break;
-    }
-    return advised ? advised : failure;
 }
 
 /* --- policies ------------------------------------------------------------------------------------------------------ */

@@ -63,10 +63,6 @@ int pages_move_ranges(int pid, const uint64_t *starts, const uint64_t *ends, siz
                       const int *targets, int n, uint64_t limit, int family, uint64_t *cursor,
                       struct pages_moves *moves);
 
-/* process_madvise(2) over `n` ranges of the process of `pidfd`, passing over those that can't be advised. Returns the
- * bytes advised, or a negative errno when there were none. */
-long pages_advise(int pidfd, const uint64_t *starts, const uint64_t *ends, size_t n, int advice);
-
 /* Measures memory of one node from this CPU within about `budget_ms`: idle read latency in picoseconds and read
  * bandwidth of one thread in bytes per second. -EXDEV: the kernel gave memory of another node. */
 int pages_probe(int node, int budget_ms, uint64_t *latency_ps, uint64_t *bandwidth);

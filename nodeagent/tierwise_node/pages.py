@@ -145,13 +145,6 @@ def only_kin_share(pid: int) -> bool:
         return not Path("/sys/kernel/mm/ksm/run").exists()
 
 
-def advise(pidfd: int, starts: Addresses, ends: Addresses, advice: int) -> int:
-    """process_madvise(2) over ranges of a process; the bytes that were advised. Raises OSError when none could be."""
-    done = _lib.pages_advise(pidfd, _addresses(starts), _addresses(ends), len(starts), advice)
-    _check(done, f"advise {advice} on {len(starts)} ranges of a process")
-    return int(done)
-
-
 def probe(node: int, budget_ms: int = 50) -> tuple[int, int]:
     """Measured latency (ns) and bandwidth (bytes per second, one thread) of a node. Raises OSError."""
     latency_ps, bandwidth = _ffi.new("uint64_t *"), _ffi.new("uint64_t *")
