@@ -21,6 +21,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tierwise_lab.guest import Guest
 
 RUNS = 3
 MOVED = 192 << 20
@@ -28,6 +32,8 @@ PAGE = 4096
 JOBS = 4
 SETTLING, MEASURED = 40.0, 60.0
 """Seconds until regions and moves have settled, and over which CPU is counted."""
+MOST = 600.0
+"""Seconds of this machine after which a node is given up."""
 HERE = Path(__file__).resolve().parent
 DRAM, CXL = 0, 2
 
@@ -48,15 +54,14 @@ def main() -> None:
     counting = ("-cpu", "max,-avx2,-erms,-fsrm", "-icount", "shift=0,sleep=off")
     with Guest("three-tiers", accel="tcg,thread=single", qemu=counting) as guest:
         guest.copy_in(bare, "/tmp/bare_move")
-        moves = json.loads(guest.run(["python3", "/opt/tierwise/bench/pages.py", "moves"], check=True).stdout)
+        moves = inside(guest, "moves")
     cpu = {}
     for gib in (1, 8):
         machine = Topology(
             (Tier("dram", "2G", 80, "200G", (10, 28), cpus=1), Tier("cxl", f"{gib + 1}G", 300, "30G", (28, 10)))
         )
         with Guest(machine, accel="tcg,thread=single", qemu=counting) as guest:
-            argv = ["python3", "/opt/tierwise/bench/pages.py", "cpu", str(gib * 1024 // JOBS)]
-            cpu[gib] = json.loads(guest.run(argv, check=True, timeout=1800).stdout)
+            cpu[gib] = inside(guest, "cpu", str(gib * 1024 // JOBS))
     figures = [
         Figure("move_vs_bare_loop", "speed of a verified move ÷ bare move_pages loop", moves["bare"], at_least=0.95),
         Figure("move_vs_migratepages", "speed of a verified move ÷ migratepages", moves["migratepages"]),
@@ -66,6 +71,16 @@ def main() -> None:
         Figure("kdamonds_cpu_percent_8gb", "of it the kdamonds", cpu[8]["kdamonds"]),
     ]  # fmt: skip
     publish("pages", figures, RUNS)
+
+
+def inside(guest: Guest, *words: str) -> dict[str, float]:
+    """What a part that runs in the node found; what it says meanwhile is shown."""
+    argv = ["python3", "/opt/tierwise/bench/pages.py", *words]
+    done = guest.nodes[0].start(argv, stderr=sys.stderr.buffer).wait(MOST)
+    if done.returncode:
+        sys.exit(done.returncode)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 # --- in the node: moves -----------------------------------------------------------------------------------------------
@@ -129,7 +144,9 @@ def cpu(mib: int) -> None:
             agent.ask(op="task", job_id=job, step=0, uid=NOBODY, tier="cap", mem=(mib + 128) << 20)
             process = cgroups.start(job, command(mib, mib // 5, "--node", "1", "--flush", "--rest", "0.05"))
             first_line(process)
+            say(f"job {job} holds {mib} MiB")
         time.sleep(SETTLING)
+        say("counting")
         before, begun = spent(agent.pid), time.monotonic()
         time.sleep(MEASURED)
         after, seconds = spent(agent.pid), time.monotonic() - begun
@@ -137,7 +154,13 @@ def cpu(mib: int) -> None:
         agent.close()
         cgroups.close()
     percent = [100 * (late - early) / seconds for early, late in zip(before, after, strict=True)]
-    print(json.dumps({"percent": sum(percent), "kdamonds": percent[1], "tracker": tracked}))
+    say(f"agent {percent[0]:.2f} %, kdamonds {percent[1]:.2f} %, by {tracked}")
+    print(json.dumps({"percent": sum(percent), "kdamonds": percent[1]}))
+
+
+def say(text: str) -> None:
+    """A line for people."""
+    sys.stderr.write(f"{time.monotonic():7.1f} {text}\n")
 
 
 def spent(pid: int) -> tuple[float, float]:
