@@ -1,28 +1,19 @@
 /* The two lists in the agent's answers: `dram:0/1,cxl:2` and `dram:BYTES:0/1,cxl:BYTES:2`. */
 #include "internal.h"
+#include "mempolicy.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(8 * sizeof(unsigned long) >= MAX_NODES, "a mask of nodes is one word");
+
 static bool parse_nodes(const char *text, uint64_t *nodes)
 {
-	*nodes = 0;
-	for (;;) {
-		unsigned node = 0;
+	unsigned long mask = 0;
+	bool right = parse_node_list(text, '/', MAX_NODES, &mask);
 
-		if (*text < '0' || *text > '9')
-			return false;
-		while (*text >= '0' && *text <= '9') {
-			node = node * 10 + (unsigned)(*text++ - '0');
-			if (node >= MAX_NODES)
-				return false;
-		}
-		*nodes |= (uint64_t)1 << node;
-		if (*text == '\0')
-			return true;
-		if (*text++ != '/')
-			return false;
-	}
+	*nodes = mask;
+	return right;
 }
 
 static bool parse_size(const char *text, size_t *size)

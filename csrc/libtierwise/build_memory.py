@@ -28,7 +28,7 @@ ffibuilder.set_source(
     "tierwise._memory",
     '#include "tierwise.h"',
     sources=[*(f"{ROOM}/{name}.c" for name in NAMES), f"{LINES}/lines.c"],
-    depends=[f"{ROOM}/{name}.h" for name in ("tierwise", "internal", "claims")],
+    depends=[*(f"{ROOM}/{name}.h" for name in ("tierwise", "internal", "claims")), f"{LINES}/mempolicy.h"],
     include_dirs=[ROOM, LINES],
     extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread", "-fvisibility=hidden"],
     py_limited_api=True,

@@ -1,22 +1,11 @@
 /* Memory policies of ranges: what a grant says, in the kernel's words (mbind(2)). */
 #define _GNU_SOURCE
 #include "internal.h"
+#include "mempolicy.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-/* From the kernel's include/uapi/linux/mempolicy.h: older headers lack what newer kernels have. */
-enum {
-	PREFERRED = 1,
-	INTERLEAVE = 3,
-	PREFERRED_MANY = 5,      /* Linux 5.15 */
-	WEIGHTED_INTERLEAVE = 6, /* Linux 6.9 */
-	STATIC_NODES = 1 << 15,
-	NUMA_BALANCING = 1 << 13, /* with PREFERRED_MANY since Linux 6.9: 133d04b1eee9 */
-	MOVE = 2,                 /* of mbind */
-};
 
 static bool bind(void *start, size_t size, int mode, uint64_t nodes, bool move)
 {
@@ -26,19 +15,13 @@ static bool bind(void *start, size_t size, int mode, uint64_t nodes, bool move)
 	return syscall(SYS_mbind, start, size, mode | STATIC_NODES, mask, (unsigned long)MAX_NODES + 1, move ? MOVE : 0) == 0;
 }
 
-/* Whether the kernel doesn't know the mode that it refused. */
-static bool unknown(void)
-{
-	return errno == EINVAL || errno == ENOSYS;
-}
-
 static bool prefer(void *start, size_t size, uint64_t nodes, bool balanced, bool move)
 {
 	if (balanced && bind(start, size, PREFERRED_MANY | NUMA_BALANCING, nodes, move))
 		return true;
 	if (bind(start, size, PREFERRED_MANY, nodes, move))
 		return true;
-	return unknown() && bind(start, size, PREFERRED, nodes & -nodes, move);
+	return is_unknown_policy() && bind(start, size, PREFERRED, nodes & -nodes, move);
 }
 
 static bool interleave(void *start, size_t size, const struct grant *grant, bool move)
@@ -48,7 +31,7 @@ static bool interleave(void *start, size_t size, const struct grant *grant, bool
 	for (unsigned i = 0; i < grant->count; i++)
 		nodes |= grant->parts[i].nodes;
 	return bind(start, size, WEIGHTED_INTERLEAVE, nodes, move) ||
-	       (unknown() && bind(start, size, INTERLEAVE, nodes, move));
+	       (is_unknown_policy() && bind(start, size, INTERLEAVE, nodes, move));
 }
 
 bool place_as(void *start, size_t size, const struct grant *grant, bool move)

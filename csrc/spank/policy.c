@@ -1,46 +1,13 @@
 #define _GNU_SOURCE
 #include "policy.h"
+#include "mempolicy.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* From the kernel's include/uapi/linux/mempolicy.h: older headers lack what newer kernels have. */
-enum {
-	PREFERRED = 1,
-	INTERLEAVE = 3,
-	PREFERRED_MANY = 5,      /* Linux 5.15 */
-	WEIGHTED_INTERLEAVE = 6, /* Linux 6.9 */
-	STATIC_NODES = 1 << 15,
-	NUMA_BALANCING = 1 << 13, /* with PREFERRED_MANY since Linux 6.9: 133d04b1eee9 */
-	MEMS_ALLOWED = 1 << 2,    /* of get_mempolicy */
-};
-
-enum { BITS = 8 * sizeof(unsigned long) };
-
 /* The kernel reads one bit less than it is told. */
 #define MAX_NODE ((unsigned long)POLICY_MAX_NODES + 1)
-
-static bool parse_nodes(const char *text, unsigned long nodes[POLICY_WORDS])
-{
-	for (;;) {
-		unsigned node = 0;
-
-		if (*text < '0' || *text > '9')
-			return false;
-		while (*text >= '0' && *text <= '9') {
-			node = node * 10 + (unsigned)(*text++ - '0');
-			if (node >= POLICY_MAX_NODES)
-				return false;
-		}
-		nodes[node / BITS] |= 1UL << node % BITS;
-		if (*text == '\0')
-			return true;
-		if (*text++ != ',')
-			return false;
-	}
-}
 
 bool policy_parse(const char *kind, const char *nodes, const char *numa_balancing, struct policy *policy)
 {
@@ -51,7 +18,7 @@ bool policy_parse(const char *kind, const char *nodes, const char *numa_balancin
 		policy->kind = POLICY_PREFERRED_MANY;
 	else if (strcmp(kind, "weighted_interleave") == 0)
 		policy->kind = POLICY_WEIGHTED_INTERLEAVE;
-	if (policy->kind != POLICY_DEFAULT && parse_nodes(nodes, policy->nodes))
+	if (policy->kind != POLICY_DEFAULT && parse_node_list(nodes, ',', POLICY_MAX_NODES, policy->nodes))
 		return true;
 	errno = EPROTO;
 	return false;
@@ -96,23 +63,17 @@ static bool set(int mode, const unsigned long nodes[POLICY_WORDS])
 	return syscall(SYS_set_mempolicy, mode | STATIC_NODES, nodes, MAX_NODE) == 0;
 }
 
-/* Whether the last set() failed because the kernel doesn't know what it was asked. */
-static bool unknown(void)
-{
-	return errno == EINVAL || errno == ENOSYS;
-}
-
 static const char *prefer(unsigned long nodes[POLICY_WORDS], bool numa_balancing)
 {
 	if (numa_balancing) {
 		if (set(PREFERRED_MANY | NUMA_BALANCING, nodes))
 			return "prefer (many)";
-		if (!unknown())
+		if (!is_unknown_policy())
 			return NULL;
 	}
 	if (set(PREFERRED_MANY, nodes))
 		return "prefer (many)";
-	if (!unknown())
+	if (!is_unknown_policy())
 		return NULL;
 	keep_first(nodes);
 	return set(PREFERRED, nodes) ? "prefer" : NULL;
@@ -122,7 +83,7 @@ static const char *interleave(const unsigned long nodes[POLICY_WORDS])
 {
 	if (set(WEIGHTED_INTERLEAVE, nodes))
 		return "weighted interleave";
-	if (!unknown())
+	if (!is_unknown_policy())
 		return NULL;
 	return set(INTERLEAVE, nodes) ? "interleave" : NULL;
 }
