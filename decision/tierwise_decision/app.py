@@ -103,7 +103,7 @@ async def nodes(request: Asked) -> Response[list[NodeView]]:
         views = core.cluster.views()
         if not core.settings.access.is_admin(uid):
             views = [_without_others(view, uid) for view in views]
-        return msgspec.json.encode(views)
+        return b"[%b]" % b",".join(map(msgspec.json.encode, views))  # one by one: an encoder lets nobody else run
 
     body: Any = await asyncio.to_thread(encoded)  # megabytes for a large cluster: the hook must not wait for them
     return Response(body, media_type=MediaType.JSON)

@@ -17,6 +17,8 @@ from tierwise_policy.sizes import resolve
 NO_HISTORY = "no history yet: the kernel places it"
 NOTHING_STANDS_OUT = "its history shows no part that is hotter than the rest: the kernel places it"
 SWITCHED_OFF = "off: the kernel places it"
+BY_PREDICTION = "placed by prediction"
+"""How the first notice begins of a job whose classes history told."""
 
 
 class Outlook(msgspec.Struct, frozen=True):

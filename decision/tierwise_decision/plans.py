@@ -11,7 +11,7 @@ from tierwise.errors import DirectiveError, RefusedError, UnavailableError
 from tierwise.messages import PlanAnswer, PlanKey, PlanQuery
 from tierwise_decision.database import reads
 from tierwise_decision.database.store import Store
-from tierwise_decision.planning import NO_HISTORY, SWITCHED_OFF, final_plan
+from tierwise_decision.planning import BY_PREDICTION, NO_HISTORY, SWITCHED_OFF, final_plan
 from tierwise_decision.requests import Requested, Requests
 from tierwise_decision.settings import Settings
 
@@ -49,7 +49,7 @@ class Plans:
         if request:
             self._requests.claim(request.token)
         self._store.pending.answer(query.node, query.uid, time.time_ns(), answer)
-        await self._store.committed()
+        await self._store.committed(soon=True)
         return answer
 
     def recent(self, job_id: int) -> list[tuple[int, PlanAnswer]]:
@@ -66,7 +66,6 @@ class Plans:
 
     def _decide(self, query: PlanQuery, request: Requested | None) -> PlanAnswer:
         directive = request.directive if request else query.directive
-        basis = "the directive at submission" if request else "the directive that the node saw"
         memory = query.memory or max((request.memory if request else 0) - query.scratch, 0)
         if not memory and request and request.whole_node:
             memory = sum(tier.capacity for tier in query.tiers)
@@ -81,7 +80,15 @@ class Plans:
         plan = final_plan(asked, memory, query.tiers, query.evictable, query.displaceable, share)
         if not plan.parts:
             return PlanAnswer(query.key, directive, memory, None, UNKNOWN_MEMORY)
-        return PlanAnswer(query.key, directive, memory, plan, basis=basis)
+        return PlanAnswer(query.key, directive, memory, plan, basis=_basis(request))
+
+
+def _basis(request: Requested | None) -> str:
+    """Where the classes of a plan come from."""
+    if request is None:
+        return "the directive that the node saw"
+    first, _, _ = request.notice.partition("; ")
+    return first if first.startswith(BY_PREDICTION) else "the directive at submission"
 
 
 def _still_holds(answer: PlanAnswer, query: PlanQuery) -> bool:

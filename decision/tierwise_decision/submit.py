@@ -12,7 +12,7 @@ from tierwise.errors import DirectiveError, ProtocolError, RequestTooLargeError
 from tierwise.messages import Count
 from tierwise.units import format_size
 from tierwise_decision.cluster import Cluster
-from tierwise_decision.planning import NO_HISTORY, NOTHING_STANDS_OUT, SWITCHED_OFF, Outlook, outlook
+from tierwise_decision.planning import BY_PREDICTION, NO_HISTORY, NOTHING_STANDS_OUT, SWITCHED_OFF, Outlook, outlook
 from tierwise_decision.requests import Requested, Requests, new_token
 from tierwise_decision.settings import Settings
 from tierwise_decision.sizing import Sized, Sizing
@@ -188,7 +188,7 @@ def _written(limits: Limits) -> Answer:
 
 
 def _by_prediction(estimate: Estimate) -> str:
-    return f"placed by prediction: {format_size(estimate.hot)} as lat, the rest as cap ({estimate.basis})"
+    return f"{BY_PREDICTION}: {format_size(estimate.hot)} as lat, the rest as cap ({estimate.basis})"
 
 
 def _advice(job: Submission, limits: Limits) -> Answer:

@@ -123,6 +123,8 @@ def test_a_job_is_placed_by_what_was_hot(learned: Service) -> None:
     plan = learned.client().plan(plan_query(901, answer["token"], memory=1200 * MIB))
     assert plan.plan
     assert [part.memory_class for part in plan.plan.parts] == ["LAT", "CAP"]
+    assert plan.basis.startswith("placed by prediction: ")
+    assert "3 runs of this script" in plan.basis
 
 
 def test_tierctl_may_ask_beforehand(learned: Service) -> None:

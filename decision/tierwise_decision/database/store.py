@@ -26,9 +26,10 @@ from tierwise_decision.spool import Spool
 
 PATIENCE = 1.0
 _GATHER = 0.02
-"""Seconds before a commit that somebody waits for: what comes meanwhile goes together."""
+"""Seconds before a commit that a job's start waits for: what comes meanwhile goes together."""
 _LAZY = 0.25
-"""The same where nobody waits: a commit costs several times what answering a submission does."""
+"""The same where nobody waits, or agents alone do, at their leisure: a commit costs several times what answering a
+submission does."""
 _HEARTBEAT = 10.0
 """A write at least every so many seconds: so we know that the database is gone before a job's report does."""
 _RETRY = (1.0, 10.0)
@@ -105,10 +106,12 @@ class Store:
         """There is something in `pending`."""
         self._wake.set()
 
-    async def committed(self) -> bool:
-        """Wait until what is in `pending` now has been committed; False when it was not within PATIENCE seconds."""
+    async def committed(self, *, soon: bool = False) -> bool:
+        """Wait until what is in `pending` now has been committed; False when it was not within PATIENCE seconds.
+        `soon`: a job's start waits for it."""
         self._wake.set()
-        self._urgent.set()
+        if soon:
+            self._urgent.set()
         if self.problem:
             return False
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
