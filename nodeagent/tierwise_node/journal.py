@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from tierwise.messages import JobReport, UsePoint
+from tierwise_node.aside import SCHEMA as ASIDE
+from tierwise_node.aside import UNREADABLE, set_aside
 from tierwise_node.record import JobRecord
 
 log = logging.getLogger(__name__)
@@ -90,9 +92,15 @@ class Journal:
             log.error("%d old reports were dropped: the decision service took none for too long", dropped)
 
     def queued(self, most: int = 100, after: int = 0) -> list[tuple[int, JobReport]]:
-        """The oldest reports behind number `after` that were not delivered, with their numbers."""
-        query = "SELECT number, report FROM reports WHERE number > ? ORDER BY number LIMIT ?"
-        return self._decoded(query, lambda row: (row[0], msgspec.json.decode(row[1], type=JobReport)), after, most)
+        """The oldest reports behind number `after` that were not delivered, with their numbers. What can't be read is
+        set aside: it would stand before the others for good."""
+        query = "SELECT number, CAST(report AS BLOB) FROM reports WHERE number > ? ORDER BY number LIMIT ?"
+        found = self._decoded(query, lambda row: (row[0], row[1], _report(row[1])), after, most)
+        if bad := [(number, text) for number, text, report in found if report is None]:
+            with self._writing() as database:
+                set_aside(database, "reports", (text for _, text in bad))
+                database.executemany("DELETE FROM reports WHERE number = ?", [row[:1] for row in bad])
+        return [(number, report) for number, _, report in found if report is not None]
 
     def delivered(self, number: int) -> None:
         """The service has taken this report."""
@@ -106,7 +114,7 @@ class Journal:
             for row in self._database.execute(query, values):
                 try:
                     found.append(decode(row))
-                except msgspec.DecodeError as error:
+                except UNREADABLE as error:
                     log.error("an entry of the journal can't be read: %s", error)
         except sqlite3.OperationalError as error:
             self.problem = f"the journal can't be read: {error}"
@@ -153,8 +161,16 @@ class Journal:
         self.problem = f"{problem}: plans and reports won't outlive this agent"
         log.error("%s", self.problem)
         database = sqlite3.connect(":memory:")
-        database.executescript(_SCHEMA)
+        database.executescript(_SCHEMA + ASIDE)
         return database
+
+
+def _report(text: bytes) -> JobReport | None:
+    """None for one that another version wrote, or a faulty disk."""
+    try:
+        return msgspec.json.decode(text, type=JobReport)
+    except UNREADABLE:
+        return None
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -167,6 +183,7 @@ def _open(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous=NORMAL")
         if version == 0:
             database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+        database.execute(ASIDE)
     except BaseException:
         database.close()
         raise

@@ -104,6 +104,23 @@ def test_the_journal_keeps_records_curves_and_reports(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_report_that_cannot_be_read_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(tmp_path)
+    for job_id in (1, 2, 3):
+        job = record(job_id)
+        journal.end(job, job.report("n1", 9, "epilog", ()))
+    with journal._database as database:
+        database.execute("UPDATE reports SET report = x'7b226e6f6465223a22fffe227d' WHERE number = 1")  # no UTF-8
+        database.execute("UPDATE reports SET report = '{}' WHERE number = 2")
+    assert journal.queued(most=2) == []
+    for _ in range(2):
+        assert [report.key.job_id for _, report in journal.queued(most=2)] == [3]
+    assert caplog.text.count("2 reports can't be read: set aside") == 1
+    assert journal._database.execute("SELECT COUNT(*) FROM unreadable").fetchone() == (2,)
+    assert journal.problem == ""
+    journal.close()
+
+
 def test_a_journal_of_another_version_is_set_aside(tmp_path: Path) -> None:
     Journal(tmp_path).close()
     with sqlite3.connect(tmp_path / "journal.db") as database:

@@ -142,12 +142,14 @@ def test_the_spool_survives_and_is_bounded(tmp_path: Path, monkeypatch: pytest.M
     assert again.oldest(100)[1] == (one(6), one(7))
     again.close()
     with closing(sqlite3.connect(tmp_path / "telemetry.db")) as database, database:
-        database.execute("UPDATE measurements SET content = x'c1'")
+        database.execute("UPDATE measurements SET content = x'81a5746965727381a3fffefd01'")
     again = Spool(tmp_path)
-    assert again.oldest(100)[1] == (), "what can't be read does not stand before the rest for good"
     again.put(one(9))
-    assert again.oldest(100)[1] == (one(9),)
+    assert again.oldest(2)[1] == (), "what can't be read does not stand before the rest for good"
+    assert again.oldest(2)[1] == (one(9),)
     again.close()
+    with closing(sqlite3.connect(tmp_path / "telemetry.db")) as database:
+        assert database.execute("SELECT COUNT(*) FROM unreadable").fetchone() == (2,)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/telemetry.db").write_bytes(b"no database" * 100)
     memory = Spool(tmp_path / "broken")

@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 
 from tierwise.telemetry import Measurement
+from tierwise_node.aside import SCHEMA as ASIDE
+from tierwise_node.aside import UNREADABLE, set_aside
 
 log = logging.getLogger(__name__)
 MOST = 20_000
@@ -40,17 +42,19 @@ class Spool:
             log.error("a measurement was not kept: %s", error)
 
     def oldest(self, most: int) -> tuple[int, tuple[Measurement, ...]]:
-        """The oldest measurements, and the number to acknowledge them by."""
-        query = "SELECT number, content FROM measurements ORDER BY number LIMIT ?"
+        """The oldest measurements, and the number to acknowledge them by. What can't be read is set aside."""
+        query = "SELECT number, CAST(content AS BLOB) FROM measurements ORDER BY number LIMIT ?"
         try:
             rows = self._database.execute(query, (most,)).fetchall()
+            read = [(number, content, _decode(content)) for number, content in rows]
+            if bad := [(number, content) for number, content, measurement in read if measurement is None]:
+                with self._database:
+                    set_aside(self._database, "measurements", (content for _, content in bad))
+                    self._database.executemany("DELETE FROM measurements WHERE number = ?", [row[:1] for row in bad])
         except sqlite3.Error as error:  # a damaged page
             log.error("measurements that waited can't be read: %s", error)
             return 0, ()
-        found = tuple(measurement for _, content in rows if (measurement := _decode(content)) is not None)
-        if rows and not found:  # nothing of them can be sent: they would stand before all others for good
-            self.acknowledge(rows[-1][0])
-        return (rows[-1][0] if rows else 0), found
+        return (rows[-1][0] if rows else 0), tuple(one for _, _, one in read if one is not None)
 
     def acknowledge(self, number: int) -> bool:
         """The service has all up to this number. False: they are still there, and will be sent again."""
@@ -71,8 +75,7 @@ def _decode(content: bytes) -> Measurement | None:
     """None for one that another version wrote, or a faulty disk."""
     try:
         return msgspec.msgpack.decode(content, type=Measurement)
-    except msgspec.DecodeError as error:
-        log.error("a measurement that waited can't be read: %s", error)
+    except UNREADABLE:
         return None
 
 
@@ -83,6 +86,7 @@ def _open(path: str) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
         database.execute(_SCHEMA)
+        database.execute(ASIDE)
     except BaseException:
         database.close()
         raise
