@@ -84,8 +84,10 @@ class Agent:
         watch = Watch(jobs, topology, placer, agent.sample_interval, rate, agent.margin, pins)
         hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
         doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config, hotness)
-        folder = agent.stage.path
-        staging = Staging(self._node, Path(self._path(folder)), agent.stage, jobs, cgroups, service) if folder else None
+        staging = None
+        if agent.stage.path:
+            folder = Path(self._path(agent.stage.path))
+            staging = Staging(self._node, folder, agent.stage, jobs, cgroups, service, topology.order)
         watch.windows = hotness.windows
         marks = Path(self._path(agent.state)) / "ended"
         self._answers = answers = Answers(

@@ -83,16 +83,21 @@ class Answers:
         uid = number(fields, "uid")
         scratch = number(fields, "scratch", 0) if self._staging is not None else 0
         await self.endings.end_marked(key.job_id)
-        begun: list[asyncio.Task[Any]] = [asyncio.create_task(self._jobs.prolog(key, uid, _directive(fields), scratch))]
-        if self._staging is not None:
-            begun.append(asyncio.create_task(self._staging.prolog(key.job_id, uid, fields)))
-        for work in begun:
-            self._preparing.add(work)
-            work.add_done_callback(self._preparing.discard)
-        done, _ = await asyncio.wait(begun, timeout=PROLOG_WAIT)
+        work = asyncio.create_task(self._begin(key, uid, fields, scratch))
+        self._preparing.add(work)
+        work.add_done_callback(self._preparing.discard)
+        done, _ = await asyncio.wait([work], timeout=PROLOG_WAIT)
         for each in done:
             each.result()
         return {"status": "ok"}
+
+    async def _begin(self, key: PlanKey, uid: int, fields: Fields, scratch: int) -> None:
+        """The plan, then staging: it says where the copies lie."""
+        try:
+            await self._jobs.prolog(key, uid, _directive(fields), scratch)
+        finally:
+            if self._staging is not None:
+                await self._staging.prolog(key.job_id, uid, fields)
 
     async def _epilog(self, peer: Peer, fields: Fields) -> Reply:
         if peer.uid != 0:

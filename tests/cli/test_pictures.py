@@ -174,7 +174,7 @@ def test_shared_regions() -> None:
 def test_staged_copies() -> None:
     lines = draw(PICTURES["stage"], 200).splitlines()
     assert [word in lines[1] for word in ("n1", "cxl", "40 MiB", "copying, 25 %", "/data/new.sif")] == [True] * 5
-    assert "job:7, 2 others, pinned" in lines[2]
+    assert "pinned, job:7, 2 others" in lines[2]
     assert "\x1b" not in "".join(lines)
     assert "Nothing of yours" in draw(stage([]), 80)
 

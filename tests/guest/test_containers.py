@@ -22,7 +22,7 @@ from tierwise_lab.options import REPOSITORY
 from tierwise_lab.stack import Stack
 
 MIB = 1 << 20
-CXL = 2
+DRAM, CXL = 0, 2
 DATA = Path("/data")
 PATIENCE = 70
 WHERE = """
@@ -59,6 +59,7 @@ def image(stack: Stack) -> Path:
     build = ["apptainer", "-q", "build", "--mksquashfs-args", "-comp gzip -Xcompression-level 1", str(path), str(root)]
     subprocess.run(build, check=True, capture_output=True)
     (DATA / "table.csv").write_bytes(b"1,2,3\n" * 2_000_000)
+    (DATA / "model").write_bytes(b"w" * MIB)
     (DATA / "reference").mkdir()
     (DATA / "reference/part").write_bytes(b"acgt" * 1000)
     subprocess.run(["chmod", "-R", "a+rX", str(DATA)], check=True)
@@ -89,7 +90,7 @@ def test_the_manuals_examples(stack: Stack) -> None:
     said = []
     for example in examples():
         until(lambda: not held_by_jobs(stack), "the last example's job to have left the node", PATIENCE)
-        done = stack.run(["bash", "-ec", f"cd; export TIERWISE_SOCKET={socket}\n{example}"], timeout=120)
+        done = stack.run(["bash", "-ec", f"cd; export TIERWISE_SOCKET={socket} COLUMNS=120\n{example}"], timeout=120)
         told = stack.run(["bash", "-c", "cd; cat job.out"]).stdout
         assert done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}{told}"
         said.append(done.stdout + done.stderr)
@@ -108,27 +109,27 @@ def test_the_manuals_examples(stack: Stack) -> None:
     assert "/data/reference" in rows
 
 
-def test_a_copys_pages_are_on_the_planned_node(stack: Stack) -> None:
-    done = stack.run(["tierctl", "stage", "add", "/data/table.csv"], user="root")
-    copy = done.stdout.strip()
-    where = subprocess.check_output(["python3", "-I", "-c", WHERE, copy], text=True).split()
-    assert (int(where[0]), int(where[2])) == (CXL, 1)
-    assert int(where[1]) == -(-(DATA / "table.csv").stat().st_size // 4096)
-
-
-def test_a_container_in_a_job_reads_the_copies_and_has_its_scratch(stack: Stack) -> None:
+def test_copies_lie_where_jobs_are_planned_and_containers_read_them(stack: Stack) -> None:
+    """A job with nothing but fast memory beside one with slow memory, whose container has its scratch, too."""
+    lat = stack.sbatch(
+        f"#!/bin/sh\npython3 -IS -c '{WHERE}' $(readlink -f $TIERWISE_STAGE/model)\n",
+        *("--mem=100M", "--tier=lat", "--tier-stage=/data/model", "--tier-stage-wait=60"),
+    )
     inside = 'head -n1 /data/table.csv; ls $TIERWISE_STAGE/; mount | grep -c " /data/table.csv "; ls $TIERWISE_SCRATCH'
     script = f"""#!/bin/sh
 WHERE='{WHERE}'
-dd if=/dev/urandom of=$TIERWISE_SCRATCH/file bs=1M count=8 2>/dev/null
-python3 -I -c "$WHERE" $TIERWISE_SCRATCH/file
+dd if=/dev/zero of=$TIERWISE_SCRATCH/file bs=1M count=8 2>/dev/null
+for file in $TIERWISE_SCRATCH/file $(readlink -f $TIERWISE_STAGE/table.csv); do python3 -IS -c "$WHERE" $file; done
 tierwise-exec --silent exec -B /data /data/image.sif sh -c '{inside}'
 """
     options = ("--mem=300M", "--tier=cap", "--tier-stage=/data/table.csv", "--tier-stage-wait=60", "--tier-scratch=16M")
     job = stack.sbatch(script, *options)
     assert stack.wait(job, timeout=120)["JobState"] == "COMPLETED", stack.output(job)
     said = stack.output(job).splitlines()
-    assert said == [f"{CXL} {8 * MIB // 4096} 1", "1,2,3", "table.csv", "1", "file"]
+    table = -(-(DATA / "table.csv").stat().st_size // 4096)
+    assert said == [f"{CXL} {8 * MIB // 4096} 1", f"{CXL} {table} 1", "1,2,3", "table.csv", "1", "file"]
+    assert stack.wait(lat, timeout=120)["JobState"] == "COMPLETED", stack.output(lat)
+    assert stack.output(lat) == f"{DRAM} {MIB // 4096} 1\n"
 
 
 APART = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", 'mount -t tmpfs hidden /data; exec "$@"', "sh")

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise_policy.staging import Kept, evicted, worth
+from tierwise.plans import Part, Plan
+from tierwise_policy.staging import Kept, evicted, preferred, worth
 
 KEPT = st.lists(
     st.builds(Kept, st.uuids().map(str), st.integers(1, 1 << 40), st.integers(0, 1000), st.floats(0, 1e7)), max_size=12
@@ -39,3 +40,14 @@ def test_use_counts_and_time_takes_it_away() -> None:
     assert evicted([often, seldom], 10) == ("seldom",)
     assert evicted([often], 11) is None
     assert evicted([often], 0) == ()
+
+
+def test_a_copy_lies_where_the_jobs_plan_has_its_capacity() -> None:
+    order = ("dram", "pmem", "cxl")
+    fast, large = Part("LAT", 60, {"dram": 50, "pmem": 10}), Part("CAP", 30, {"pmem": 20, "cxl": 10})
+    assert preferred(order, None) == ("cxl", "pmem", "dram")
+    assert preferred(order, Plan()) == ("cxl", "pmem", "dram")
+    assert preferred(order, Plan((fast,))) == ("dram", "pmem", "cxl")
+    assert preferred(order, Plan((fast, large))) == ("pmem", "cxl", "dram")
+    assert preferred(order, Plan((Part("CAP", 20, {"pmem": 10, "cxl": 10}),))) == ("cxl", "pmem", "dram")
+    assert preferred(("dram",), Plan((fast,))) == ("dram",)

@@ -34,9 +34,10 @@ def stage(copies: Sequence[StagedCopy]) -> RenderableType:
 
 def _holders(copy: StagedCopy) -> str:
     others = copy.held - len(copy.holders)
-    holders = [*copy.holders, *([f"{others} others"] if others and copy.holders else [])]
-    text = ", ".join(holders) or (str(copy.held) if copy.held else "-")
-    return f"{text}, pinned" if copy.pinned else text
+    holders = ["pinned", *copy.holders] if copy.pinned else [*copy.holders]  # its end is cut where there is little room
+    if others:
+        holders.append(f"{others} others" if copy.holders else str(others))
+    return ", ".join(holders) or "-"
 
 
 def _used(copy: StagedCopy) -> str:

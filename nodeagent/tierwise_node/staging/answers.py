@@ -1,13 +1,14 @@
 """The agent's answers about staging and scratch (docs/protocol.md, *stage*): each checks who asks."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from tierwise.errors import ProtocolError
+from tierwise.lines import number
 from tierwise.messages import StagedCopy
+from tierwise.tiers import TierName
 from tierwise_node.server import Peer
 from tierwise_node.staging.copies import Copy
 from tierwise_node.staging.source import StageError, checked_path
@@ -19,12 +20,12 @@ Reply = dict[str, str | int]
 DEFAULT_WAIT, LONGEST_WAIT = 5, 3600
 """Seconds that a job waits for what it stages, without --tier-stage-wait and at most."""
 MOST_PATHS, MOST_SCRATCH = 16, 1 << 50
-_LARGEST = (1 << 63) - 1
 
 
 class StageAnswers:
-    """The operations whose names begin with `stage`. `job_of` says which job a process is in, `refusal` why a peer may
-    not ask for a job's files (empty: it may), and `ended` hears of epilogs."""
+    """The operations whose names begin with `stage`. `job_of` says which job a process is in, `tiers` where a job's
+    copies should lie (0: no job's), `refusal` why a peer may not ask for a job's files (empty: it may), and `ended`
+    hears of epilogs."""
 
     def __init__(
         self,
@@ -32,11 +33,12 @@ class StageAnswers:
         stage: Stage,
         wishes: Wishes,
         job_of: Callable[[int], int | None],
+        tiers: Callable[[int], tuple[TierName, ...]],
         refusal: Callable[[Peer, int, int], str],
         ended: Callable[[int], None],
     ) -> None:
         self._node, self._stage, self._wishes = node, stage, wishes
-        self._job_of, self._refusal, self._ended = job_of, refusal, ended
+        self._job_of, self._tiers, self._refusal, self._ended = job_of, tiers, refusal, ended
         self.operations = {
             "stage": self._ask,
             "stage_job": self._job,
@@ -47,7 +49,7 @@ class StageAnswers:
 
     async def prolog(self, job_id: int, uid: int, fields: Fields) -> None:
         """Begin what the prolog told of. Raises ProtocolError."""
-        paths, scratch = _paths(fields), _number(fields, "scratch", MOST_SCRATCH)
+        paths, scratch = _paths(fields), _at_most(fields, "scratch", MOST_SCRATCH)
         if paths or scratch:
             await self._wishes.begin(job_id, uid, paths, scratch)
 
@@ -58,11 +60,11 @@ class StageAnswers:
 
     async def _job(self, peer: Peer, fields: Fields) -> Reply:
         """A task that starts: where its files are, once they are there or its owner has waited enough."""
-        job_id, uid = _number(fields, "job_id"), _number(fields, "uid")
+        job_id, uid = number(fields, "job_id"), number(fields, "uid")
         if reason := self._refusal(peer, job_id, uid):
             return _refused(reason)
-        wait = _number(fields, "stage_wait", LONGEST_WAIT) if fields.get("stage_wait") else DEFAULT_WAIT
-        wish = await self._wishes.begin(job_id, uid, _paths(fields), _number(fields, "scratch", MOST_SCRATCH))
+        wait = _at_most(fields, "stage_wait", LONGEST_WAIT) if fields.get("stage_wait") else DEFAULT_WAIT
+        wish = await self._wishes.begin(job_id, uid, _paths(fields), _at_most(fields, "scratch", MOST_SCRATCH))
         whole = await self._wishes.wait(wish, wait)
         late = [] if whole else [f"not all is staged after {wait} s: the originals are read meanwhile"]
         return {
@@ -78,10 +80,11 @@ class StageAnswers:
         holder = f"job:{job_id}" if job_id is not None else process_holder(peer.pid)
         if fields.get("hold") == "0":
             holder = ""
-        seen = tuple(_number(fields, key, _LARGEST) for key in ("device", "inode", "mtime_ns") if key in fields)
+        seen = tuple(number(fields, key) for key in ("device", "inode", "mtime_ns") if key in fields)
+        tiers = [fields["tier"]] if fields.get("tier") else self._tiers(job_id or 0)
         try:
-            found = await self._stage.ask(peer.uid, fields.get("path", ""), holder, seen, fields.get("tier", ""))
-            copy = await self._stage.wait(found, peer.uid, _number(fields, "wait", LONGEST_WAIT))
+            found = await self._stage.ask(peer.uid, fields.get("path", ""), tiers, holder, seen)
+            copy = await self._stage.wait(found, peer.uid, _at_most(fields, "wait", LONGEST_WAIT))
         except StageError as error:
             return _refused(str(error))
         binds = self._binds(job_id, peer.uid)
@@ -180,12 +183,12 @@ def _paths(fields: Fields) -> tuple[str, ...]:
     return paths
 
 
-def _number(fields: Fields, key: str, most: int = _LARGEST) -> int:
-    """A whole number up to `most`, 0 where there is none. Raises ProtocolError."""
-    text = fields.get(key, "") or "0"
-    if not re.fullmatch(r"[0-9]{1,20}", text) or int(text) > most:
-        raise ProtocolError(f"{key} must be a whole number, at most {most}")
-    return int(text)
+def _at_most(fields: Fields, key: str, most: int) -> int:
+    """A whole number, 0 where there is none. Raises ProtocolError."""
+    found = number(fields, key, 0)
+    if found > most:
+        raise ProtocolError(f"{key} must be at most {most}")
+    return found
 
 
 def _refused(reason: str) -> Reply:

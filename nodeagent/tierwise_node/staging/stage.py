@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,10 +167,11 @@ class Stage:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     async def ask(
-        self, uid: int, path: str, holder: str = "", expected: tuple[int, ...] = (), tier: str = ""
+        self, uid: int, path: str, tiers: Sequence[str], holder: str = "", expected: tuple[int, ...] = ()
     ) -> Making | Copy:
         """The copy of what `uid` finds at `path`, or the making of it. `holder` keeps it from now on.
 
+        A new copy goes to the first of `tiers` that has room; one that is there serves everybody from where it is.
         `expected` are device, inode and mtime_ns of the file as the caller sees it: in a mount namespace of
         their own, the same path may be another file. Raises StageError.
         """
@@ -188,7 +189,7 @@ class Stage:
         if copy := self.find(source, uid):
             return self._taken(copy, source, holder)
         key = (source.device, source.inode, source.mtime_ns, source.ctime_ns, source.tree, None if public else uid)
-        making = self.making.get(key) or self._begin(key, source, who, public, tier)
+        making = self.making.get(key) or self._begin(key, source, who, public, tiers)
         if holder:
             making.holders.add(holder)
         return making
@@ -241,10 +242,11 @@ class Stage:
 
     # --- making -----------------------------------------------------------------------------------------------------
 
-    def _begin(self, key: tuple[object, ...], source: Source, who: User, public: bool, tier: str) -> Making:
+    def _begin(self, key: tuple[object, ...], source: Source, who: User, public: bool, wanted: Sequence[str]) -> Making:
         if sum(making.owner == who.uid for making in self.making.values()) >= MOST_PER_USER:
             raise StageError(f"{source.path} can't be staged now: {MOST_PER_USER} copies of yours are being made")
-        tiers = {each.name: each for each in reversed(self._tiers()) if tier in ("", each.name)}
+        here = {str(tier.name): tier for tier in self._tiers()}
+        tiers = {here[name].name: here[name] for name in wanted if name in here}
         reserved: dict[TierName, Counter[int]] = {name: Counter() for name in tiers}
         for other in self.making.values():
             if other.tier in reserved:

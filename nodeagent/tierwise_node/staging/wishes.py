@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tierwise.tiers import TierName
 from tierwise_node.scratch import Scratch
 from tierwise_node.staging.links import Links
 from tierwise_node.staging.source import StageError
@@ -33,10 +34,10 @@ class Wish:
 
 
 class Wishes:
-    """Those of all jobs on this node."""
+    """Those of all jobs on this node. `tiers` says where a job's copies should lie, best first."""
 
-    def __init__(self, stage: Stage, scratch: Scratch) -> None:
-        self._stage, self._scratch = stage, scratch
+    def __init__(self, stage: Stage, scratch: Scratch, tiers: Callable[[int], tuple[TierName, ...]]) -> None:
+        self._stage, self._scratch, self._tiers = stage, scratch, tiers
         self._jobs: dict[int, Wish] = {}
         self._locks: dict[int, asyncio.Lock] = {}
 
@@ -79,7 +80,7 @@ class Wishes:
 
     async def _stage_one(self, job_id: int, wish: Wish, path: str) -> None:
         try:
-            found = await self._stage.ask(wish.uid, path, f"job:{job_id}")
+            found = await self._stage.ask(wish.uid, path, self._tiers(job_id), f"job:{job_id}")
             copy = await self._stage.wait(found, wish.uid, None)
             assert copy is not None
             assert wish.links is not None
