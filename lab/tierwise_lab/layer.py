@@ -144,8 +144,10 @@ def _write_commands(tree: Path) -> None:
         if target:
             module, _, function = target.partition(":")
             script = tree / "bin" / name
+            option = " -S" if name == "tierwise-exec" else ""  # as packages have it
             script.write_text(
-                f"#!/usr/bin/python3\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+                f"#!/usr/bin/python3{option}\nimport sys\nsys.path.insert(0, '{IN_GUEST}/site')\n"
+                f"from {module} import {function}\nsys.exit({function}())\n"
             )
             script.chmod(0o755)
 
