@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .PHONY: help demo test setup venv lint typecheck ctest pytest native-test lab-test guest-test virtual-test spank \
-  bench-submit bench-selection bench-selection-live bench-scale bench-containers bench-memory fuzz bench-sizing bench-tiering bench-hotness bench-pages soak deb rpm clean
+  bench-submit bench-selection bench-selection-live bench-scale bench-containers bench-memory fuzz bench-sizing bench-tiering bench-hotness bench-pages figures soak deb rpm clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
@@ -94,6 +94,9 @@ bench-containers: setup venv  ## Starts of a container image, staged and plain, 
 
 bench-memory: setup venv spank  ## Where the user library's memory lands, and what small allocations cost, in build/bench/memory.json (3 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/memory.py
+
+figures: venv  ## docs/figures.md, from what the benchmarks found when they last ran here
+	PYTHONPATH=bench $(BIN)/python bench/page.py
 
 FUZZ_SECONDS ?= 600
 fuzz: setup venv  ## A fuzzer over the agent's socket protocol and the C that reads its answers (10 minutes)

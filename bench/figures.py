@@ -1,4 +1,5 @@
-"""What every benchmark does with its figures: a table for people, and flat keys in build/bench/NAME.json."""
+"""What every benchmark does with its figures: a table for people, flat keys in build/bench/NAME.json, and the table
+again in NAME.md, for docs/figures.md (`make figures`)."""
 
 from __future__ import annotations
 
@@ -43,9 +44,15 @@ class Figure:
             return f"≥ {self.at_least:g}"
         return "" if self.at_most is None else f"≤ {self.at_most:g}"
 
+    @property
+    def verdict(self) -> str:
+        """Whether its budget was kept, in a word; empty where there is none."""
+        return "" if not self.budget else "kept" if self.holds else "missed"
 
-def publish(name: str, figures: Sequence[Figure], runs: int) -> Path:
-    """Print the figures and write build/bench/NAME.json; `runs` is how often each side was measured."""
+
+def publish(name: str, figures: Sequence[Figure], runs: int, command: str = "") -> Path:
+    """Print the figures and write build/bench/NAME.json; `runs` is how often each side was measured, `command` what
+    measures them where that isn't `make bench-NAME`."""
     _print(name, figures, runs)
     BUILD.mkdir(parents=True, exist_ok=True)
     path = BUILD / f"{name}.json"
@@ -57,7 +64,15 @@ def publish(name: str, figures: Sequence[Figure], runs: int) -> Path:
         "runs": runs,
     }
     path.write_text(json.dumps(content, indent=2) + "\n")
+    path.with_suffix(".md").write_text(markdown(name, figures, runs, command or f"make bench-{name}"))
     return path
+
+
+def markdown(name: str, figures: Sequence[Figure], runs: int, command: str) -> str:
+    """The figures as a section of a page."""
+    rows = [f"| {figure.text} | {figure.value:,.4g} | {figure.budget} | {figure.verdict} |" for figure in figures]
+    source = f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {runs} runs, {machine()}"
+    return "\n".join([f"## {name}", source, "", "| what | measured | budget | |", "|---|---:|---:|---|", *rows, ""])
 
 
 def machine() -> str:
@@ -92,6 +107,7 @@ def _print(name: str, figures: Sequence[Figure], runs: int) -> None:
     table.add_column("budget", justify="right")
     table.add_column("")
     for figure in figures:
-        mark = "" if not figure.budget else "[green]kept[/]" if figure.holds else "[red]missed[/]"
-        table.add_row(figure.text, f"{figure.value:,.4g}", figure.budget, mark)
+        table.add_row(
+            figure.text, f"{figure.value:,.4g}", figure.budget, figure.verdict, style=None if figure.holds else "red"
+        )
     Console().print(table)

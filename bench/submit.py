@@ -26,6 +26,11 @@ from tierwise_policy.allocation import TierRoom, allocate
 from tierwise_policy.sizes import SizedClass
 
 HERE = Path(__file__).parent
+EMPTY_SCRIPT = """
+function slurm_job_submit(job_desc, part_list, submit_uid) return slurm.SUCCESS end
+function slurm_job_modify(job_desc, job_rec, part_list, modify_uid) return slurm.SUCCESS end
+return slurm.SUCCESS
+"""
 ROUNDS = 5
 # A round's submissions are few: Slurm's own Lua plugin lists all jobs at each submission, us or not.
 SERIES = 10  # sbatch in series
@@ -73,9 +78,10 @@ def run(stack: Stack, argv: list[str], user: str = ALICE) -> str:
 def sbatch_rate(stack: Stack, series: int = SERIES) -> float:
     """Submissions per second of `sbatch` in series, as a user's loop makes them."""
     tier = "--tier=cap" if stack.options.with_tierwise else ""
-    loop = f"for n in $(seq {series}); do sbatch -Q {tier} --mem=64 --begin=now+1hour --wrap true || exit; done"
+    loop = f"for n in $(seq $0); do sbatch -Q {tier} --mem=64 --begin=now+1hour --wrap true || exit; done"
+    run(stack, ["sh", "-c", loop, "2"])  # fills the caches again after another Slurm's turn
     started = time.perf_counter()
-    run(stack, ["sh", "-c", loop])
+    run(stack, ["sh", "-c", loop, str(series)])
     return series / (time.perf_counter() - started)
 
 
@@ -111,24 +117,59 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def throughput() -> list[Figure]:
-    """sbatch in series: with Tierwise, and with Tierwise whose service is dead, against Slurm alone."""
-    with pair() as (ours, plain):
-        alive, _ = series_ratio(ours, plain)
+    """sbatch in series: with Tierwise, and with Tierwise whose service is dead, against Slurm alone.
+
+    Slurm's own Lua plugin has its price (it lists all jobs at each submission, whatever the script does), so a Slurm
+    whose job_submit.lua is empty stands beside them.
+    """
+    with trio() as (ours, plain, empty):
+        alive, beside_empty, _ = series_ratios(ours, plain, empty)
         check_planned(ours)
+    with trio() as (ours, plain, empty):  # anew: what that plugin costs grows with the queue
         ours.stop("decision")
-        dead, rate = series_ratio(ours, plain)
-        ours.start("decision")
+        dead, dead_beside_empty, rate = series_ratios(ours, plain, empty)
     return [
         Figure("sbatch_throughput_ratio", "sbatch in series, against Slurm alone", alive, 0.8),
-        Figure("sbatch_throughput_ratio_dead", "… with a dead service", dead, 0.95),
+        Figure("sbatch_throughput_ratio_empty", "… against Slurm with an empty job_submit.lua", beside_empty),
+        Figure("sbatch_throughput_ratio_dead", "with a dead service, against Slurm alone", dead, 0.95),
+        Figure("sbatch_throughput_ratio_dead_empty", "… against an empty job_submit.lua", dead_beside_empty, 0.95),
         Figure("sbatch_per_s_alone", "sbatch in series of Slurm alone, per second", rate),
     ]
 
 
-def series_ratio(ours: Stack, plain: Stack) -> tuple[float, float]:
-    """The ratio of throughputs and the rate of `plain`, from short series that take turns: medians of them."""
-    rates = [(sbatch_rate(ours), sbatch_rate(plain)) for _ in range(ROUNDS * PAIRS)]
-    return statistics.median(us / alone for us, alone in rates), statistics.median(alone for _, alone in rates)
+@contextmanager
+def trio() -> Iterator[tuple[Stack, Stack, Stack]]:
+    """A Slurm with Tierwise, one without, and one with a job_submit.lua that does nothing."""
+    with pair() as (ours, plain), Stack(StackOptions(nodes=1, with_tierwise=False)) as empty:
+        load_empty_script(empty)
+        yield ours, plain, empty
+
+
+def load_empty_script(stack: Stack) -> None:
+    """Give a Slurm without us a job_submit.lua that does nothing."""
+    (stack.layout.etc / "job_submit.lua").write_text(EMPTY_SCRIPT)
+    with stack.layout.slurm_conf.open("a") as conf:
+        conf.write("JobSubmitPlugins=lua\n")
+    stack.stop("slurmctld")
+    stack.start("slurmctld")
+
+
+def series_ratios(ours: Stack, plain: Stack, empty: Stack) -> tuple[float, float, float]:
+    """The throughput of `ours` as a share of `plain`'s and of `empty`'s, and the rate of `plain`.
+
+    Medians of short series that take turns, each side being first as often as the others.
+    """
+    sides = (ours, plain, empty)
+    rates: dict[Stack, list[float]] = {stack: [] for stack in sides}
+    for turn in range(ROUNDS * PAIRS):
+        for place in range(len(sides)):
+            stack = sides[(turn + place) % len(sides)]
+            rates[stack].append(sbatch_rate(stack))
+
+    def share(of: Stack) -> float:
+        return statistics.median(us / them for us, them in zip(rates[ours], rates[of], strict=True))
+
+    return share(plain), share(empty), statistics.median(rates[plain])
 
 
 def latency() -> list[Figure]:

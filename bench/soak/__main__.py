@@ -43,7 +43,7 @@ def main(minutes: float, guest: bool, inside: bool, seed: int) -> None:
         found = Soak(stack, random.Random(seed), slow=inside).run(minutes * 60)
     if inside:
         figures.BUILD = OUT  # the checkout is read-only there
-    publish("soak_guest" if inside else "soak", found, 1)
+    publish("soak_guest" if inside else "soak", found, 1, "make soak")
     sys.exit(0 if all(figure.holds for figure in found) else 1)
 
 
