@@ -41,6 +41,7 @@ dev = [
     "mypy>=1.11,<3",
     "psycopg[binary]>=3.2,<4",
     "pytest>=8.2,<10",
+    "pytest-rerunfailures>=15,<17",
     "pytest-benchmark>=4,<6",
     "ruff>=0.6,<1",
     "simpy>=4.1,<5",

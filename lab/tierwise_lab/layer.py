@@ -31,7 +31,7 @@ WHEEL_INPUTS = (
 AS_THEY_ARE = ("lab", "tests", "slurm_plugin", "etc", "bench", "docs", "pyproject.toml")
 NOT_SOURCES = {"__pycache__", "build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
 EXTRAS = ("decision", "agent", "cli")
-TEST_TOOLS = ("pytest>=8.2,<10", "hypothesis>=6.100,<7", "rich>=13.7,<16")
+TEST_TOOLS = ("pytest>=8.2,<10", "pytest-rerunfailures>=15,<17", "hypothesis>=6.100,<7", "rich>=13.7,<16")
 TIMEOUT = 600.0
 SPARE = 8 << 20  # bytes of the file system beside its files
 
