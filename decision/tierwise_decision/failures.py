@@ -34,6 +34,9 @@ Gres = Callable[[Requested, int], str]
 
 REPORT_PATIENCE = 4.0
 """Seconds to wait for the agents where only they can tell memory from the program's own failure."""
+IN_TIME = 9.0
+"""Seconds after which EpilogSlurmctld's script is killed, or soon will be: the job is final, its dependents lost."""
+_LATE = "too late for jobs that depend on it: Slurm was slow"
 _PENDING_PATIENCE = 300.0
 """Seconds for a requeued job to be pending again: it waits for its nodes' epilogs."""
 _LOOK = 1.0
@@ -65,7 +68,7 @@ class Failures:
         """A job is COMPLETING: remember how it ended, and requeue it where that is allowed and helps."""
         if not (number := fields.get("job_id", "")).isdigit():
             raise ProtocolError(f"job_id is {number[:20]!r}: it must be a number")
-        job_id, slurm = int(number[:18]), self._slurm
+        asked, job_id, slurm = time.monotonic(), int(number[:18]), self._slurm
         if slurm is None:
             return {"status": "none", "reason": "no Slurm client is installed with the decision service"}
         job = await asyncio.to_thread(slurm.job, job_id, target_of(fields))
@@ -73,13 +76,11 @@ class Failures:
             return {"status": "none", "reason": f"Slurm does not know job {job_id}"}
         job = msgspec.structs.replace(job, node_list=job.node_list or fields.get("node_list", ""))
         try:
-            mended = await self._consider(slurm, job)
+            mended = await self._consider(slurm, job, asked)
         except SlurmError as error:
             mended = Mended(f"not requeued: {error}")
             self._complain("requeue", f"job {job.target}: {mended.action}")
         self._history.ended(job, mended)
-        if mended and mended.retried:
-            self._later(self._hasten(slurm, job))
         return {"status": "ok", "action": mended.action if mended else ""}
 
     async def next_memory(self, query: PlanQuery) -> int:
@@ -87,8 +88,8 @@ class Failures:
         runs = await self._history.attempts(query.key.job_id, query.uid)
         return next((one.next_memory for one in reversed(runs) if one.token == query.key.token), 0)
 
-    async def _consider(self, slurm: Slurm, job: SlurmJob) -> Mended | None:
-        """What is done about a run that has ended; None where its user asked for nothing."""
+    async def _consider(self, slurm: Slurm, job: SlurmJob, asked: float) -> Mended | None:
+        """What is done about a run that has ended; None where its user asked for nothing. `asked`: when Slurm told."""
         request = await self._requests.find(token) if (token := token_of(job.comment)) else None
         if request is None or request.uid != job.uid or not request.retry:
             return None
@@ -102,21 +103,24 @@ class Failures:
         larger = await self._larger(slurm, job, how.cause)
         if why_not := _why_not(job, done, request.retry) or larger.why_not:
             return Mended(f"not requeued: {why_not}")
-        return await self._requeue(slurm, job, request, larger, f"retry {done + 1} of {request.retry}")
+        # ours add up to the job's memory: they grow with it
+        gres = self._gres(request, larger.memory) if larger.memory and GRES_PREFIX in job.gres else ""
+        return await self._requeue(slurm, job, larger, gres, f"retry {done + 1} of {request.retry}", asked)
 
-    async def _requeue(self, slurm: Slurm, job: SlurmJob, request: Requested, larger: Mend, which: str) -> Mended:
+    async def _requeue(self, slurm: Slurm, job: SlurmJob, larger: Mend, gres: str, which: str, asked: float) -> Mended:
         """Have the job run again, with its larger request."""
-        await asyncio.to_thread(slurm.requeue, job)
-        action = f"requeued {_with(larger)} ({which})"
+        doubt, action = "", f"requeued {_with(larger)} ({which})"
         try:
-            await asyncio.to_thread(slurm.update, job, memory=larger.memory, seconds=larger.seconds)
-            if larger.memory and GRES_PREFIX in job.gres:  # ours add up to the job's memory: they grow with it
-                await asyncio.to_thread(slurm.update, job, gres=self._gres(request, larger.memory))
+            await asyncio.to_thread(slurm.requeue, job)
+            if time.monotonic() > asked + IN_TIME:
+                action = f"{action}, {_LATE}"
+            await _enlarge(slurm, job, larger, gres)
         except SlurmError as error:
-            action = f"{action}, but not wholly: {error}"
+            action, doubt = f"{action}, but not wholly yet: {error}", str(error)
             self._complain("requeue", f"job {job.target}: {action}")
         log.info("job %s: %s", job.target, action)
-        return Mended(action, larger.memory, larger.seconds, retried=True)
+        self._later(self._see_through(slurm, job, larger, gres, doubt))
+        return Mended(action[:512], larger.memory, larger.seconds, retried=True)
 
     async def _larger(self, slurm: Slurm, job: SlurmJob, cause: Cause) -> Mend:
         capacity = await asyncio.to_thread(slurm.capacity, job.partition)
@@ -131,23 +135,40 @@ class Failures:
             likely_seconds=seconds,
         )
 
-    async def _hasten(self, slurm: Slurm, job: SlurmJob) -> None:
+    async def _see_through(self, slurm: Slurm, job: SlurmJob, larger: Mend, gres: str, doubt: str) -> None:
         """Let a requeued job start: Slurm would wait until the credentials of its last start have expired (120 s by
-        default), though nodes take newer ones."""
+        default), though nodes take newer ones. `doubt`: a command failed before, perhaps after it had its effect; what
+        had none is done now, for a job must not stay lost because Slurm was slow."""
         deadline = time.monotonic() + _PENDING_PATIENCE
-        with contextlib.suppress(SlurmError):  # then it starts later
-            while time.monotonic() < deadline:
-                await asyncio.sleep(_LOOK)
+        while time.monotonic() < deadline:
+            await asyncio.sleep(_LOOK)
+            with contextlib.suppress(SlurmError):  # asked again
                 now = await asyncio.to_thread(slurm.job, job.job_id, job.target)
-                if now is None or now.state != "COMPLETING":
-                    if now and now.state == "PENDING" and now.restarts > job.restarts:
+                if now and now.state == "COMPLETING":
+                    continue
+                if now and now.restarts > job.restarts:
+                    if now.state == "PENDING":
+                        if doubt:
+                            await _enlarge(slurm, now, larger, gres)
                         await asyncio.to_thread(slurm.update, now, now=True)
                     return
+                if not doubt or now is None or now.state == "CANCELLED":
+                    break
+                await asyncio.to_thread(slurm.requeue, now)  # it is final: its dependents are lost, it is not
+        if doubt:
+            self._history.amend(job.job_id, job.started, retried=False, action=f"not requeued: {doubt}"[:512])
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _enlarge(slurm: Slurm, job: SlurmJob, larger: Mend, gres: str) -> None:
+    """Write a requeued job's larger request. Raises SlurmError."""
+    await asyncio.to_thread(slurm.update, job, memory=larger.memory, seconds=larger.seconds)
+    if gres:
+        await asyncio.to_thread(slurm.update, job, gres=gres)
 
 
 def _why_not(job: SlurmJob, done: int, allowed: int) -> str:
