@@ -22,13 +22,11 @@ DRAM, CXL = 0, 2
 job_ids = itertools.count(3000)
 
 PROCESSES = 2000
-FORKS = """
-import mmap, os, sys, time
-for _ in range(int(sys.argv[1])):
-    if os.fork() == 0:
-        time.sleep(600)
-held = mmap.mmap(-1, 34 << 20)
-held[::4096] = b"1" * (len(held) >> 12)
+FORKS = 'n=0; while [ $n -lt "$2" ]; do read x < "$1" & n=$((n + 1)); done; exec "$3" -c "$4"'
+"""Children of a shell are small, so two thousand of them cost little; each waits for a pipe that nobody writes."""
+HOLDS = """
+import time
+held = bytearray(b"1" * (34 << 20))
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -87,18 +85,21 @@ def job_id(agent: AgentProcess, cgroups: JobCgroups) -> Iterator[int]:
     agent.ask(op="epilog", job_id=number, uid=NOBODY)
 
 
-def begin(agent: AgentProcess, cgroups: JobCgroups, job_id: int, program: str, *words: object) -> subprocess.Popen[str]:
+def begin(agent: AgentProcess, cgroups: JobCgroups, job_id: int, *argv: str) -> subprocess.Popen[str]:
     """A `cap` job that runs a program, once that is ready; its memory begins on DRAM."""
     agent.ask(op="task", job_id=job_id, step=0, uid=NOBODY, tier="cap", mem=200 * MIB)
-    argv = ["numactl", f"--preferred={DRAM}", sys.executable, "-c", program, *map(str, words)]
-    process = cgroups.start(job_id, argv)
+    process = cgroups.start(job_id, ["numactl", f"--preferred={DRAM}", *argv])
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
 
 
 def test_one_that_forks_two_thousand_processes(agent: AgentProcess, cgroups: JobCgroups, job_id: int) -> None:
-    process = begin(agent, cgroups, job_id, FORKS, PROCESSES)
+    pipe = agent.folder / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o644)
+    words = ("sh", str(pipe), str(PROCESSES), sys.executable, HOLDS)
+    process = begin(agent, cgroups, job_id, "sh", "-c", FORKS, *words)
     until(lambda: pages.count(process.pid).get(CXL, 0) > 32 * MIB, "its memory to be moved", 120)
     seen = until(lambda: heatmap(agent, job_id), "a window", 120)
     assert seen["processes"] == PROCESSES + 1
@@ -110,7 +111,7 @@ def test_one_that_maps_a_hundred_thousand_areas(agent: AgentProcess, cgroups: Jo
     before = most.read_text()
     most.write_text(str(2 * AREAS))
     try:
-        process = begin(agent, cgroups, job_id, MAPS, AREAS)
+        process = begin(agent, cgroups, job_id, sys.executable, "-c", MAPS, str(AREAS))
         with open(f"/proc/{process.pid}/maps", "rb") as maps:
             assert sum(1 for _ in maps) > AREAS
         until(lambda: pages.count(process.pid).get(CXL, 0) > 38 * MIB, "its memory to be moved", 120)
@@ -120,7 +121,7 @@ def test_one_that_maps_a_hundred_thousand_areas(agent: AgentProcess, cgroups: Jo
 
 
 def test_one_that_moves_its_pages_back(agent: AgentProcess, cgroups: JobCgroups, job_id: int) -> None:
-    process = begin(agent, cgroups, job_id, MOVES_BACK)
+    process = begin(agent, cgroups, job_id, sys.executable, "-c", MOVES_BACK)
     until(lambda: f"job {job_id}: its pages don't stay" in agent.log.read_text(), "the agent to leave it alone", 120)
     assert process.poll() is None
 
