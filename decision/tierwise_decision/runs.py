@@ -20,7 +20,7 @@ class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
 
     `asked_memory` is per node, `peak` the largest that the job held on any node (the agents', else accounting's),
     `nodes` how many it had. `hot` is the largest part on any node that took most accesses, where that could be
-    trusted; `input_bytes` is what it read, where that is known. `action` is what we did about it.
+    trusted. `cpus` are per node. `action` is what we did about it.
     """
 
     job_id: int
@@ -40,12 +40,12 @@ class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
     hot: int = 0
     seconds: float = 0.0
     time_limit: int = 0
-    input_bytes: int = 0
     nodes: int = 1
     node_list: str = ""
     partition: str = ""
     job_name: str = ""
     ended: int = 0
+    cpus: int = 0
     action: str = ""
 
     next_memory: int = 0
@@ -107,6 +107,7 @@ def join(job: SlurmJob, signature: Signature | None, reports: Sequence[JobReport
         partition=job.partition,
         job_name=job.name[:256],
         ended=job.ended,
+        cpus=job.cpus,
         **changes(mend),
     )
 
@@ -138,6 +139,7 @@ def attempt(one: EndedJob) -> Attempt:
         ended=one.ended,
         nodes=one.node_list[:512],
         action=one.action[:512],
+        cpus=one.cpus,
     )
 
 

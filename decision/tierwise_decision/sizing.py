@@ -155,13 +155,13 @@ class Sizing:
 
 def run_of(job: EndedJob) -> Run | None:
     """What an ended job teaches; None where it was cancelled, or failed by itself: it may have needed more."""
-    asked, hot, read = float(job.asked_memory), float(job.hot), float(job.input_bytes)
+    asked = float(job.asked_memory)
     if job.cause == "memory":
         return Run(peak=asked or float(job.peak), seconds=job.seconds, asked=asked, out_of_memory=True)
     if job.cause == "time":
         return Run(peak=float(job.peak), seconds=float(job.time_limit) or job.seconds, asked=asked, out_of_time=True)
     if job.cause == "well":
-        return Run(peak=float(job.peak), seconds=job.seconds, hot=hot, input_bytes=read, asked=asked)
+        return Run(peak=float(job.peak), seconds=job.seconds, hot=float(job.hot), asked=asked)
     return None
 
 

@@ -43,6 +43,7 @@ class Tale(msgspec.Struct, frozen=True, kw_only=True):
             exit_signal=self.exit_signal,
             partition=self.partition,
             nodes=self.nodes,
+            cpus=0,  # it does not tell
             node_list=self.node_list,
             started=self.started * SECOND,
             ended=self.ended * SECOND,

@@ -232,6 +232,8 @@ class JobReport(msgspec.Struct, frozen=True):
     movement: Movement | None = None
     heat: Heat | None = None
     """None: nothing could track the job here, or it was too small or too short."""
+    cpu_seconds: Annotated[float, Meta(ge=0.0)] = 0.0
+    """CPU time of all CPUs together; 0: nothing counted it."""
 
 
 class RegionView(msgspec.Struct, frozen=True):
@@ -262,8 +264,8 @@ class NodeView(msgspec.Struct, frozen=True):
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a job that has ended, as Slurm saw it: `state` is Slurm's word, `cause` what we make of it
-    (tierwise_policy.failures), `memory` bytes per node asked, `time_limit` seconds, 0 for none. `action` is what we did
-    about it, in people's words."""
+    (tierwise_policy.failures), `memory` bytes and `cpus` per node asked, `time_limit` seconds, 0 for none or unknown.
+    `action` is what we did about it, in people's words."""
 
     restart: Count
     state: Words
@@ -277,6 +279,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     ended: Count
     nodes: Words = ""
     action: Words = ""
+    cpus: Count = 0
 
 
 class JobView(msgspec.Struct, frozen=True):

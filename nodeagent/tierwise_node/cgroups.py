@@ -20,7 +20,8 @@ class Usage:
     """What a job holds and did. Bytes; faults and kills are counted since the cgroup was made.
 
     `nodes` are anonymous and shared-memory bytes per NUMA node; `limit` is None where there is none; `peak` is the
-    kernel's own high-water mark, page cache included; `swapped` bytes are on a swap device.
+    kernel's own high-water mark, page cache included; `swapped` bytes are on a swap device; `cpu_seconds` are of all
+    CPUs together, 0 where nothing counts them.
     """
 
     nodes: dict[int, int] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Usage:
     oom_kills: int = 0
     suspended: bool = False
     swapped: int = 0
+    cpu_seconds: float = 0.0
 
 
 class JobCgroup(Protocol):
@@ -101,7 +103,8 @@ class Cgroups:
     def _job(self, job_id: int, folder: Path) -> JobCgroup:
         if self.version == 2:
             return V2Job(job_id, folder)
-        return V1Job(job_id, folder, self._mount / "memory" / folder.relative_to(self._mount / "freezer"))
+        place = folder.relative_to(self._mount / "freezer")
+        return V1Job(job_id, folder, self._mount / "memory" / place, self._mount / "cpuacct" / place)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ class V2Job:
             oom_kills=_numbers(_read(self.folder, "memory.events")).get("oom_kill", 0),
             suspended=self._suspended(),
             swapped=swapped,
+            cpu_seconds=_numbers(_read(self.folder, "cpu.stat")).get("usage_usec", 0) / 1e6,
         )
 
     def pids(self) -> list[int]:
@@ -147,11 +151,12 @@ class V2Job:
 
 @dataclass(frozen=True)
 class V1Job:
-    """A job under cgroup v1: processes by the freezer, bytes by the memory controller."""
+    """A job under cgroup v1: processes by the freezer, bytes by the memory controller, CPU time by cpuacct."""
 
     job_id: int
     freezer: Path
     memory: Path
+    cpuacct: Path
 
     def usage(self, last: Usage | None = None) -> Usage | None:
         """See JobCgroup. v1 counts locked memory apart: taken as anonymous, which a job's is."""
@@ -172,6 +177,7 @@ class V1Job:
             oom_kills=_numbers(_read(self.memory, "memory.oom_control")).get("oom_kill", 0),
             suspended=self._suspended(),
             swapped=stat.get("total_swap", 0),
+            cpu_seconds=(_number(_read(self.cpuacct, "cpuacct.usage")) or 0) / 1e9,
         )
 
     def pids(self) -> list[int]:

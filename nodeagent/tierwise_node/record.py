@@ -50,6 +50,7 @@ class JobRecord(msgspec.Struct):
     minor_faults: int = 0
     major_faults: int = 0
     oom_kills: int = 0
+    cpu_seconds: float = 0.0
     moves: Moves = Moves()
     promoted: int = 0
     demoted: int = 0
@@ -90,6 +91,7 @@ class JobRecord(msgspec.Struct):
         self.minor_faults = max(self.minor_faults, usage.minor_faults)
         self.major_faults = max(self.major_faults, usage.major_faults)
         self.oom_kills = max(self.oom_kills, usage.oom_kills)
+        self.cpu_seconds = max(self.cpu_seconds, usage.cpu_seconds)
         self.suspended = usage.suspended
 
     @property
@@ -201,4 +203,5 @@ class JobRecord(msgspec.Struct):
             oom_kills=self.oom_kills,
             movement=self.movement(),
             heat=self.heat,
+            cpu_seconds=self.cpu_seconds,
         )

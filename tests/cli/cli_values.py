@@ -110,6 +110,7 @@ REPORT = JobReport(
     gaps=1.5,
     whole=True,
     oom_kills=0,
+    cpu_seconds=259.0,
 )
 RUNNING = JobView(
     4712,
@@ -130,7 +131,7 @@ RUNS = (
     ),
     Attempt(
         restart=1, state="COMPLETED", cause="well", exit_code=0, exit_signal=0, memory=300 * MIB, peak=301 * MIB,
-        time_limit=3600, started=NOON, ended=NOON + 185 * SECOND, nodes="n1",
+        time_limit=3600, started=NOON, ended=NOON + 185 * SECOND, nodes="n1", cpus=2,
     ),
 )  # fmt: skip
 MENDED = JobView(4712, "0123456789abcdef", 0, "lat:67108864,cap", "ended", {}, (REPORT,), (), RUNS)

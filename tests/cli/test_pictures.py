@@ -155,6 +155,9 @@ def test_a_report_ends_with_a_line_for_the_script() -> None:
     lines = draw(report(values.MENDED, ORDERS), 160).splitlines()
     assert any("301 MiB of 300 MiB on a node" in line for line in lines)
     assert any("3 min 5 s of 1 h 0 min: 5%" in line for line in lines)
+    assert any("4 min 19 s of 6 min 10 s with 2 CPUs: 70%" in line for line in lines)
+    assert any("400 refused, 16 bounced" in line for line in lines)
+    assert any("98% of the samples" in line for line in lines)
     assert lines[-1].strip() == "#SBATCH --mem=384M --time=5"
 
 

@@ -33,6 +33,7 @@ def v2(tmp_path: Path) -> Path:
         job, memory__numa_stat=V2_NUMA, memory__max="209715200\n", memory__current="105000000\n",
         memory__peak="110000000\n", memory__events="low 0\noom 1\noom_kill 2\n", cgroup__procs="",
         memory__stat="anon 104865792\npgfault 26000\npgmajfault 10\n", cgroup__events="populated 1\nfrozen 0\n",
+        cpu__stat="usage_usec 2500000\nuser_usec 2000000\n",
     )  # fmt: skip
     write(job / "step_batch/user/task_0", cgroup__procs="11\n12\n", cgroup__events="populated 1\nfrozen 0\n")
     write(job / "step_batch/slurm", cgroup__procs="10\n")
@@ -50,6 +51,7 @@ def v1(tmp_path: Path) -> Path:
         memory__max_usage_in_bytes="99\n", memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
         memory__stat="pgfault 1\ntotal_pgfault 30\ntotal_pgmajfault 4\n",
     )  # fmt: skip
+    write(tmp_path / "cpuacct/slurm_n1/uid_1000/job_7", cpuacct__usage="1500000000\n")
     return tmp_path
 
 
@@ -65,6 +67,7 @@ def test_v2(v2: Path) -> None:
         minor_faults=25990,
         major_faults=10,
         oom_kills=2,
+        cpu_seconds=2.5,
     )
 
 
@@ -72,8 +75,9 @@ def test_v1(v1: Path) -> None:
     (job,) = Cgroups("n1", mount=v1).jobs().values()
     assert job.pids() == [11]
     assert job.usage() == Usage(
-        nodes={0: 22 * 4096}, used=9, limit=200 * MIB, peak=99, minor_faults=26, major_faults=4, oom_kills=3
-    )
+        nodes={0: 22 * 4096}, used=9, limit=200 * MIB, peak=99, minor_faults=26, major_faults=4, oom_kills=3,
+        cpu_seconds=1.5,
+    )  # fmt: skip
 
 
 def test_no_limit(v1: Path) -> None:

@@ -48,10 +48,22 @@ def _efficiency(reports: Sequence[JobReport], last: Attempt | None) -> Iterator[
         mean = sum(use.mean for one in reports for use in one.tiers.values()) / len(reports)
         share = f"{peak / memory:.0%} at most, {mean / memory:.0%} on average"
         yield line("memory", f"{format_size(peak)} of {format_size(memory)} on a node: {share}")
+    yield from _cpu(reports, last)
     if last and last.started:
         seconds = max(last.ended - last.started, 0) / 1e9
         limit = f" of {words.duration(last.time_limit)}: {seconds / last.time_limit:.0%}" if last.time_limit else ""
         yield line("time", f"{words.duration(seconds)}{limit}")
+
+
+def _cpu(reports: Sequence[JobReport], last: Attempt | None) -> Iterator[RenderableType]:
+    """CPU time, of what its CPUs had to give where Slurm told how many they were."""
+    used = sum(one.cpu_seconds for one in reports)
+    given = sum(max(one.ended - one.started, 0) / 1e9 for one in reports) * (last.cpus if last else 0)
+    if used and last and given:
+        each = f"{last.cpus} CPUs" + (" on each node" if len(reports) > 1 else "")
+        yield line("CPU", f"{words.duration(used)} of {words.duration(given)} with {each}: {used / given:.0%}")
+    elif used:
+        yield line("CPU", words.duration(used))
 
 
 def _node(one: JobReport, order: Sequence[TierName] | None) -> Iterator[RenderableType]:
@@ -76,7 +88,10 @@ def _node(one: JobReport, order: Sequence[TierName] | None) -> Iterator[Renderab
         yield Plot(layers, top, words.duration(life))
     moves = one.moves
     if moves.asked:
-        yield line("moves", f"{moves.landed:,} of {moves.asked:,} pages landed, {moves.bounced:,} bounced")
+        counts = f"{moves.asked:,} asked, {moves.landed:,} landed, {moves.refused:,} refused, {moves.bounced:,} bounced"
+        yield line("moves", f"pages: {counts}")
+    if one.plan:
+        yield line("as planned", f"{one.agreed:.0%} of the samples, once it had stopped growing")
     yield line("faults", f"{one.minor_faults:,} minor, {one.major_faults:,} major")
     if one.oom_kills:
         yield line("memory", f"{one.oom_kills} processes killed for lack of memory", words.BAD)
