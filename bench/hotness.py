@@ -289,8 +289,11 @@ def until_hot(load: Load, seen: list[tuple[float, Any]], patience: float, enough
     while True:
         seen.append((time.monotonic(), load.nodes().astype("i1")))
         passed = time.monotonic() - begun
-        if in_dram(load, seen[-1][1]) >= enough or passed > patience:
+        part = in_dram(load, seen[-1][1])
+        if part >= enough or passed > patience:
             return passed
+        if len(seen) % 5 == 0:
+            say(f"  {part:.0%} of the hot set in DRAM")
         time.sleep(1)
 
 
@@ -351,10 +354,13 @@ def ours(limit: int) -> Iterator[Load]:
             agent.ask(op="task", job_id=1, step=0, uid=NOBODY, tier=directive, mem=(SIZE + 100) * MIB)
             process = cgroups.start(1, command("contiguous", "--node", str(CXL)))
             yield Load(process, "contiguous")
+            for event in json.loads(agent.ask(op="events", since=0, job_id=1)["json"]):
+                at = event["time"] / 1e9 - time.time() + time.monotonic()
+                way = f"{event['source']} to {event['target']}"
+                say(f"  {at:.1f}: {event['what']} {event['pages']} pages, {way}: {event['why']}")
         finally:
             agent.close()
             cgroups.close()
-            say((Path(folder) / "agent.log").read_text()[-2000:])
 
 
 @contextmanager
@@ -367,8 +373,10 @@ def kernel(limit: int) -> Iterator[Load]:
     if not SCANNING.exists():
         subprocess.run(["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"], check=True)
     put(SCANNING, {"scan_period_min_ms": SCAN_MS, "scan_period_max_ms": SCAN_MS})
+    before = counters("numa_hint_faults", "pgpromote_success", "pgdemote_kswapd", "pgdemote_direct")
     with settings(balancing=2, demotion=True), running("contiguous", "--node", str(CXL)) as load:
         yield load
+    say("  " + ", ".join(f"{name} {count - before[name]}" for name, count in counters(*before).items()))
 
 
 @contextmanager
@@ -390,6 +398,11 @@ def damon(limit: int) -> Iterator[Load]:
             (DAMON / "0/state").write_text("on")
             with running("contiguous", "--node", str(CXL)) as load:
                 yield load
+            (DAMON / "0/state").write_text("update_schemes_stats")
+            for number in (0, 1):
+                place = context / f"schemes/{number}"
+                moved, seen = ((place / f"stats/{name}").read_text().strip() for name in ("sz_applied", "sz_tried"))
+                say(f"  {(place / 'action').read_text().strip()}: {moved} bytes moved of {seen}")
         except OSError as error:
             raise NotOfferedError(f"this kernel's DAMON does not take the scheme: {error}") from error
         finally:
@@ -415,6 +428,12 @@ def scheme(
     put(place / "quotas", {"bytes": limit, "reset_interval_ms": 1000})
     put(place / "filters", {"nr_filters": 1, "0/type": "addr", "0/matching": "Y"})
     put(place / "filters/0", {"addr_start": but[0], "addr_end": but[1]})
+
+
+def counters(*names: str) -> dict[str, int]:
+    """Some of /proc/vmstat."""
+    found = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    return {name: int(found[name]) for name in names}
 
 
 def put(place: Path, values: dict[str, object]) -> None:
