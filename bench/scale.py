@@ -244,6 +244,7 @@ def cycle() -> list[Figure]:
     cycle go through all.
     """
     lines = (
+        "PrivateData=cloud",  # sinfo shows cloud nodes that are powered down
         "SuspendProgram=/bin/true",
         "ResumeProgram=/bin/true",
         "SuspendTime=100000",

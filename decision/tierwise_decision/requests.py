@@ -13,7 +13,7 @@ from tierwise_decision.database.store import Store
 MAX_RECENT = 50_000
 
 
-class Requested(msgspec.Struct, frozen=True, kw_only=True):
+class Requested(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a job asked for, and what the hook was answered. The fields are those of the table `requests`."""
 
     token: str

@@ -15,7 +15,7 @@ from tierwise_policy.signature import Signature
 Row = dict[str, Any]
 
 
-class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
+class EndedJob(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One run of a job that has ended. Bytes, seconds and nanoseconds; 0 for what nobody knows.
 
     `asked_memory` is per node, `peak` the largest that the job held on any node (the agents', else accounting's),
@@ -54,7 +54,7 @@ class EndedJob(msgspec.Struct, frozen=True, kw_only=True):
     """Whether we requeued it, and what the next attempt asks for, 0: as before."""
 
 
-class Mended(msgspec.Struct, frozen=True):
+class Mended(msgspec.Struct, frozen=True, gc=False):
     """What we did about a run that failed; the fields are those of EndedJob."""
 
     action: str

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -49,6 +50,7 @@ async def serve(settings: Settings) -> None:
             watching = group.create_task(core.nodes.run())
             learning = group.create_task(core.sizing.run())
             serving = [group.create_task(listener.run_until_stopped()) for listener in listeners]
+            gc.freeze()  # what is loaded by now stays: the collector need not look at it again while the hook waits
             log.info("ready: hook on %s, HTTP on %s and %s", hook_listener.path, unix.path, config.listen or "no TCP")
             await stopped.wait()
             log.info("stopping")

@@ -32,7 +32,7 @@ _REASONS = {
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:,%")
 
 
-class ClassRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class ClassRequest(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One class of a request: its size in bytes, or in percent of the job's memory, or neither (the rest)."""
 
     memory_class: MemoryClass
@@ -40,7 +40,7 @@ class ClassRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     percent: int | None = None
 
 
-class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+class Request(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a job asks for. `mode` is `classes` with at least one class, `auto` or `off` without any."""
 
     mode: Literal["classes", "auto", "off"]

@@ -1,7 +1,8 @@
 """The messages between rooms, typed once. On the wire they are JSON (msgspec); docs/protocol.md shows who sends what.
 
 Times are nanoseconds since the epoch, sizes bytes. Every list is bounded: a decoder of untrusted bytes uses these
-types as they are, and Meta does the checking.
+types as they are, and Meta does the checking. `gc=False`: frozen values can't be part of a cycle, and a service that
+keeps those of 10,000 nodes would stand still while Python's collector looks at them all.
 """
 
 from typing import Annotated, Literal
@@ -21,7 +22,7 @@ Directive = Annotated[str, Meta(max_length=128)]
 ShortTuple = Annotated[tuple[Words, ...], Meta(max_length=32)]
 
 
-class PlanKey(msgspec.Struct, frozen=True):
+class PlanKey(msgspec.Struct, frozen=True, gc=False):
     """A plan's key at an agent. Array tasks and het components have a job id, so a key, each."""
 
     job_id: Count
@@ -32,7 +33,7 @@ class PlanKey(msgspec.Struct, frozen=True):
         return f"{self.job_id}.{self.restart}"
 
 
-class PlanQuery(msgspec.Struct, frozen=True):
+class PlanQuery(msgspec.Struct, frozen=True, gc=False):
     """Agent to service, before a job starts: what does this job get here? (`POST /v1/plans`)
 
     `memory` is the job's memory on this node in bytes, 0 when not known yet. `tiers` is the node as the agent
@@ -52,7 +53,7 @@ class PlanQuery(msgspec.Struct, frozen=True):
     """Bytes of the job's memory that its scratch may take: `memory` is without them, a submission's is not."""
 
 
-class PlanAnswer(msgspec.Struct, frozen=True):
+class PlanAnswer(msgspec.Struct, frozen=True, gc=False):
     """Service to agent. `plan` is None where the job is left to the kernel; `reason` then says why."""
 
     key: PlanKey
@@ -63,7 +64,7 @@ class PlanAnswer(msgspec.Struct, frozen=True):
     basis: Words = ""
 
 
-class DryRunQuery(msgspec.Struct, frozen=True):
+class DryRunQuery(msgspec.Struct, frozen=True, gc=False):
     """`tierctl plan --dry-run`: what would a job get on each node (`POST /v1/plans/dry-run`)? Changes nothing."""
 
     directive: Directive
@@ -71,7 +72,7 @@ class DryRunQuery(msgspec.Struct, frozen=True):
     node: NodeName | None = None
 
 
-class DryRunPlan(msgspec.Struct, frozen=True):
+class DryRunPlan(msgspec.Struct, frozen=True, gc=False):
     """The plan on one node, and why it is so, a sentence each."""
 
     node: NodeName
@@ -79,7 +80,7 @@ class DryRunPlan(msgspec.Struct, frozen=True):
     reasons: ShortTuple
 
 
-class Movement(msgspec.Struct, frozen=True):
+class Movement(msgspec.Struct, frozen=True, gc=False):
     """What moving did for one job, in pages of the base size: moved up, moved down, pages of its pinned part that the
     kernel took down (`broken_pins`) and that were brought back. `pin` is how its pinned part is kept; empty: none."""
 
@@ -90,7 +91,7 @@ class Movement(msgspec.Struct, frozen=True):
     pin: Literal["", "soft", "hard"] = ""
 
 
-class EstimateQuery(msgspec.Struct, frozen=True, kw_only=True):
+class EstimateQuery(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`tierctl plan --script`: what does the asker's history say about such a job (`POST /v1/estimates`)?"""
 
     script: Annotated[str, Meta(max_length=16 * 1024)]
@@ -100,7 +101,7 @@ class EstimateQuery(msgspec.Struct, frozen=True, kw_only=True):
     image: Words = ""
 
 
-class EstimateAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class EstimateAnswer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a job will need by the history of its kind; `runs` 0: there is none.
 
     `memory` is a limit in bytes per node that it would live under, `peak` what is expected of it, `hot` the part that
@@ -117,7 +118,7 @@ class EstimateAnswer(msgspec.Struct, frozen=True, kw_only=True):
     time_basis: Words = ""
 
 
-class JobSample(msgspec.Struct, frozen=True):
+class JobSample(msgspec.Struct, frozen=True, gc=False):
     """What a running job holds on a node now: anonymous and shared-memory bytes per tier, of its cgroup."""
 
     key: PlanKey
@@ -134,7 +135,7 @@ class JobSample(msgspec.Struct, frozen=True):
     movement: Movement | None = None
 
 
-class NodeSample(msgspec.Struct, frozen=True):
+class NodeSample(msgspec.Struct, frozen=True, gc=False):
     """A node's tiers and jobs now (`POST /v1/samples`; agents send one at start, at changes, and each 10 s)."""
 
     node: NodeName
@@ -144,7 +145,7 @@ class NodeSample(msgspec.Struct, frozen=True):
     jobs: Annotated[tuple[JobSample, ...], Meta(max_length=4096)] = ()
 
 
-class TierUse(msgspec.Struct, frozen=True):
+class TierUse(msgspec.Struct, frozen=True, gc=False):
     """One job's use of one tier: `byte_seconds` is the integral, `peak` the largest sample, `mean` over its life."""
 
     byte_seconds: Count
@@ -152,14 +153,14 @@ class TierUse(msgspec.Struct, frozen=True):
     mean: Count
 
 
-class UsePoint(msgspec.Struct, frozen=True):
+class UsePoint(msgspec.Struct, frozen=True, gc=False):
     """One point of a report's curve: seconds since the plan began, bytes per tier."""
 
     at: float
     found: dict[TierName, Count]
 
 
-class Heat(msgspec.Struct, frozen=True):
+class Heat(msgspec.Struct, frozen=True, gc=False):
     """How a job used its memory on one node, as means over `windows` of some seconds each.
 
     `working_set`: bytes accessed at all in a window. `hot`: the fewest bytes that took 80 % of the accesses, over the
@@ -173,7 +174,7 @@ class Heat(msgspec.Struct, frozen=True):
     hot: Count = 0
 
 
-class HeatmapRow(msgspec.Struct, frozen=True):
+class HeatmapRow(msgspec.Struct, frozen=True, gc=False):
     """One row of a heatmap: bytes `start` to `end` of a process. `cells`, a byte each: 0 nothing there, 1 not
     accessed … 255 accessed in every sample."""
 
@@ -183,7 +184,7 @@ class HeatmapRow(msgspec.Struct, frozen=True):
     cells: bytes
 
 
-class Heatmap(msgspec.Struct, frozen=True):
+class Heatmap(msgspec.Struct, frozen=True, gc=False):
     """Where and when a job accessed its memory on one node (agent's `op=heatmap`). `times` are those of the columns.
 
     `processes` are the job's now, of which the largest `tracked` are looked at. `working_set` and `hot` as in Heat,
@@ -201,7 +202,7 @@ class Heatmap(msgspec.Struct, frozen=True):
     rows: Annotated[tuple[HeatmapRow, ...], Meta(max_length=1024)]
 
 
-class JobReport(msgspec.Struct, frozen=True):
+class JobReport(msgspec.Struct, frozen=True, gc=False):
     """What one job did on one node (`POST /v1/reports`), sent once its plan has ended; safe to send twice.
 
     `end` says how the agent learned it: the epilog, or the cgroup was gone. `gaps` counts seconds in which no agent
@@ -236,7 +237,7 @@ class JobReport(msgspec.Struct, frozen=True):
     """CPU time of all CPUs together; 0: nothing counted it."""
 
 
-class RegionView(msgspec.Struct, frozen=True):
+class RegionView(msgspec.Struct, frozen=True, gc=False):
     """A named region of the user library, as its node's agent sees it.
 
     `holders` are processes with a session; `held` is the kernel's word, which counts forked children, too. `dropped`:
@@ -254,7 +255,7 @@ class RegionView(msgspec.Struct, frozen=True):
     dropped: bool
 
 
-class NodeView(msgspec.Struct, frozen=True):
+class NodeView(msgspec.Struct, frozen=True, gc=False):
     """A node as the service knows it (`GET /v1/nodes`). `state` is `up`, or `silent` after three missed samples."""
 
     sample: NodeSample
@@ -262,7 +263,7 @@ class NodeView(msgspec.Struct, frozen=True):
     state: Literal["up", "silent"]
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One run of a job that has ended, as Slurm saw it: `state` is Slurm's word, `cause` what we make of it
     (tierwise_policy.failures), `memory` bytes and `cpus` per node asked, `time_limit` seconds, 0 for none or unknown.
     `action` is what we did about it, in people's words."""
@@ -282,7 +283,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     cpus: Count = 0
 
 
-class JobView(msgspec.Struct, frozen=True):
+class JobView(msgspec.Struct, frozen=True, gc=False):
     """A job as the service knows it (`GET /v1/jobs`, `/v1/jobs/ID`): its submission and what each node says."""
 
     job_id: Count
@@ -297,7 +298,7 @@ class JobView(msgspec.Struct, frozen=True):
     """The runs that Slurm has told of, oldest first."""
 
 
-class Health(msgspec.Struct, frozen=True):
+class Health(msgspec.Struct, frozen=True, gc=False):
     """`GET /healthz`. `ok` is false when something is degraded; the service still answers what it can."""
 
     ok: bool
@@ -310,7 +311,7 @@ class Health(msgspec.Struct, frozen=True):
     problems: ShortTuple = ()
 
 
-class ReadTurn(msgspec.Struct, frozen=True):
+class ReadTurn(msgspec.Struct, frozen=True, gc=False):
     """Agent to service, before it stages a source and while it does: may this node read it? (`POST /v1/stage/turns`)
 
     `source` is a digest of path, size and time of change: the same on every node. `done`: it has read.
@@ -321,13 +322,13 @@ class ReadTurn(msgspec.Struct, frozen=True):
     done: bool = False
 
 
-class ReadTurnAnswer(msgspec.Struct, frozen=True):
+class ReadTurnAnswer(msgspec.Struct, frozen=True, gc=False):
     """`granted` is false where enough nodes read that source already: ask again."""
 
     granted: bool
 
 
-class StagedCopy(msgspec.Struct, frozen=True):
+class StagedCopy(msgspec.Struct, frozen=True, gc=False):
     """One row of `tierctl stage list`: a copy on a tier, or one that is being made (`copied` < `size`).
 
     `mine`: the caller made it, or is root. `holders` are jobs (`job:ID`) and processes (`pid:PID`), only the caller's
@@ -349,7 +350,7 @@ class StagedCopy(msgspec.Struct, frozen=True):
     holders: Annotated[tuple[Words, ...], Meta(max_length=4096)] = ()
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One line of `tierctl events`: what an agent did with pages, and why. `number` counts up from the agent's start.
 
     `pages` of the base size went from tier `source` to `target`; `what` is promoted, demoted or a word of its own.
@@ -365,7 +366,7 @@ class Event(msgspec.Struct, frozen=True):
     why: Words = ""
 
 
-class Mechanism(msgspec.Struct, frozen=True):
+class Mechanism(msgspec.Struct, frozen=True, gc=False):
     """One row of `tierctl doctor`: a kernel or Slurm mechanism, whether it is used, and why or why not."""
 
     name: str

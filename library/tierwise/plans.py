@@ -10,7 +10,7 @@ from tierwise.tiers import TierName
 PolicyMode = Literal["preferred_many", "weighted_interleave", "default"]
 
 
-class MemoryPolicy(msgspec.Struct, frozen=True):
+class MemoryPolicy(msgspec.Struct, frozen=True, gc=False):
     """The initial memory policy of a job's tasks, in tiers; the agent turns tiers into NUMA nodes.
 
     `numa_balancing` asks for MPOL_F_NUMA_BALANCING (set_mempolicy(2)). Never BIND: a full node would end in the
@@ -22,7 +22,7 @@ class MemoryPolicy(msgspec.Struct, frozen=True):
     numa_balancing: bool = False
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """One class of a plan: `size` bytes, of them `tiers[t]` on tier t; `unplaced` fits nowhere.
 
     sum(tiers.values()) + unplaced == size, always. `pinned` bytes, on the fastest tier, are never moved down.
@@ -38,7 +38,7 @@ class Part(msgspec.Struct, frozen=True):
     prefault: bool = False
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """What one job gets on one node. `degraded` says why it is not what was asked; empty: it is."""
 
     parts: tuple[Part, ...] = ()
@@ -68,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
         return total
 
 
-class Moves(msgspec.Struct, frozen=True):
+class Moves(msgspec.Struct, frozen=True, gc=False):
     """Verified moves, in pages of the base size: always the four counts together."""
 
     asked: int = 0

@@ -22,7 +22,7 @@ class SlurmError(TierwiseError):
     """Slurm could not be asked, or did not do what it was told. `str` says what was tried."""
 
 
-class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
+class SlurmJob(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One job as Slurm has it. `state` is Slurm's word (`OUT_OF_MEMORY`), COMPLETING and its like included; `reason`
     is Slurm's, too (`OutOfMemory`). What a release does not say is empty or 0.
     """
@@ -71,7 +71,7 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.job_id) if self.array_task is None else f"{self.array_id}_{self.array_task}"
 
 
-class Capacity(msgspec.Struct, frozen=True):
+class Capacity(msgspec.Struct, frozen=True, gc=False):
     """What a partition lets a job have: so many nodes with so many bytes and CPUs each; bytes per node and seconds that
     its limits allow, 0 for no limit."""
 

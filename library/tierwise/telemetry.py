@@ -20,7 +20,7 @@ Resource = Literal["cpu", "memory", "network", "gpu", "gpu_memory"]
 RESOURCES: tuple[Resource, ...] = ("cpu", "memory", "network", "gpu", "gpu_memory")
 
 
-class Utilisation(msgspec.Struct, frozen=True):
+class Utilisation(msgspec.Struct, frozen=True, gc=False):
     """Shares of a node's resources that are in use. `network` is that of its busiest link, `gpu` the mean over GPUs."""
 
     cpu: Fraction = 0.0
@@ -40,7 +40,7 @@ class Utilisation(msgspec.Struct, frozen=True):
         return name, self.share(name)
 
 
-class Hardware(msgspec.Struct, frozen=True):
+class Hardware(msgspec.Struct, frozen=True, gc=False):
     """What a node is made of. `links` are its network links' speeds, 0 where the kernel doesn't know."""
 
     cpus: Annotated[int, Meta(ge=1, le=65536)]
@@ -58,14 +58,14 @@ class Hardware(msgspec.Struct, frozen=True):
         return max(self.links.values(), default=0)
 
 
-class LinkTraffic(msgspec.Struct, frozen=True):
+class LinkTraffic(msgspec.Struct, frozen=True, gc=False):
     """What went over one link."""
 
     received: Rate
     sent: Rate
 
 
-class Measurement(msgspec.Struct, frozen=True):
+class Measurement(msgspec.Struct, frozen=True, gc=False):
     """Means over `seconds` that end at `time`. `others` is `total` without the load of jobs that Slurm placed.
 
     `tiers` are shares in use of each memory tier, `peers` round trips to other nodes.
@@ -92,7 +92,7 @@ class Measurement(msgspec.Struct, frozen=True):
         return times[(len(times) - 1) // 2] if times else 0
 
 
-class TelemetryBatch(msgspec.Struct, frozen=True):
+class TelemetryBatch(msgspec.Struct, frozen=True, gc=False):
     """Agent to service (`POST /v1/telemetry`), oldest first. What was sent and not acknowledged is sent again."""
 
     node: NodeName
@@ -100,21 +100,21 @@ class TelemetryBatch(msgspec.Struct, frozen=True):
     measurements: Annotated[tuple[Measurement, ...], Meta(max_length=1000)]
 
 
-class TelemetryAnswer(msgspec.Struct, frozen=True):
+class TelemetryAnswer(msgspec.Struct, frozen=True, gc=False):
     """What the service has written down is safe; `peers` are nodes to measure the latency to, by their addresses."""
 
     taken: Count
     peers: dict[NodeName, str] = {}
 
 
-class NodeLoad(msgspec.Struct, frozen=True):
+class NodeLoad(msgspec.Struct, frozen=True, gc=False):
     """A node's newest measurement, and what it is made of, as the service knows them."""
 
     hardware: Hardware
     measurement: Measurement
 
 
-class NodeEvent(msgspec.Struct, frozen=True):
+class NodeEvent(msgspec.Struct, frozen=True, gc=False):
     """Something that happened to a node: its hardware changed, it became a straggler, an admin pardoned it."""
 
     node: NodeName
@@ -123,7 +123,7 @@ class NodeEvent(msgspec.Struct, frozen=True):
     text: Words
 
 
-class Straggler(msgspec.Struct, frozen=True):
+class Straggler(msgspec.Struct, frozen=True, gc=False):
     """A node that is marked as slow, and why: `number` is what `evidence` speaks of.
 
     `named` by evidence, `pinned` by an admin until they pardon it, `pardoned` by an admin: evidence is ignored till
@@ -145,7 +145,7 @@ class Straggler(msgspec.Struct, frozen=True):
         return self.state != "pardoned"
 
 
-class StragglerOrder(msgspec.Struct, frozen=True):
+class StragglerOrder(msgspec.Struct, frozen=True, gc=False):
     """An admin's word on a node (`POST /v1/stragglers`)."""
 
     node: NodeName
@@ -155,7 +155,7 @@ class StragglerOrder(msgspec.Struct, frozen=True):
     reason: Annotated[str, Meta(max_length=256)] = ""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Why one node was or was not chosen for a job: a sentence, and the number that it stands on."""
 
     node: NodeName
@@ -166,7 +166,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """Between 0 and 1; None where the node was dropped before it was scored."""
 
 
-class Explanation(msgspec.Struct, frozen=True):
+class Explanation(msgspec.Struct, frozen=True, gc=False):
     """`tierctl explain JOB` (`GET /v1/jobs/ID/explain`): the nodes as they were at `time`, best first."""
 
     job_id: Count

@@ -13,7 +13,7 @@ GRES_PREFIX = "tier_"
 Source = Literal["hmat", "measured", "distance", "configured"]
 
 
-class Tier(msgspec.Struct, frozen=True):
+class Tier(msgspec.Struct, frozen=True, gc=False):
     """One tier of one node. Bytes, nanoseconds, bytes per second; `rank` 0 is the fastest.
 
     `free` is what the kernel could hand out now: MemFree and clean page cache of its NUMA nodes, less their low

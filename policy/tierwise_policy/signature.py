@@ -22,7 +22,7 @@ Level = Literal["exact", "same script", "same name"]
 _LEVELS: tuple[Level, ...] = ("exact", "same script", "same name")
 
 
-class Signature(msgspec.Struct, frozen=True):
+class Signature(msgspec.Struct, frozen=True, gc=False):
     """The keys of one kind of job, 16 hexadecimal digits each: `exact`, then what it falls back to.
 
     `script` is the same user's same script under any name, partition and array flag; `name` the same user's jobs of

@@ -47,7 +47,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     out_of_time: bool = False
 
 
-class Estimate(msgspec.Struct, frozen=True):
+class Estimate(msgspec.Struct, frozen=True, gc=False):
     """What a job will need: bytes on each node and seconds, 0 where nothing is known; `basis` and `time_basis` say why.
 
     `memory` is its peak, `limit` what it lives under: what the kernel keeps for it is counted, too. `runs` counts what
