@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,7 @@ from tierwise_node.events import Events
 from tierwise_node.journal import Journal
 from tierwise_node.planner import Planner, evictable
 from tierwise_node.record import MAX_POINTS, SECOND, JobRecord
-from tierwise_node.revisions import given_up, grown, held_by_unplanned, improved, outgrown
+from tierwise_node.revisions import beyond_shares, given_up, grown, held_by_unplanned, improved, outgrown
 from tierwise_node.tiers import Topology
 from tierwise_policy.placement import agrees
 from tierwise_policy.replacement import make_room
@@ -130,6 +130,11 @@ class Jobs:
         others = [other for other in self.records.values() if other.key.job_id != record.key.job_id]
         without = evictable(tiers, [other for other in others if not other.movable or other.plan], self.usages, but=0)
         more = {name: given_up(others, name) + without[name] - room[name] for name in self._topology.order[:-1]}
+        peers: dict[int, int] = {}
+        if more:
+            fastest = self._topology.order[0]
+            peers = beyond_shares(others, fastest, directive, memory, room[fastest] + more[fastest])
+            more[fastest] += sum(peers.values())
         answer = await self._planner.plan(record.key, record.uid, directive, memory, tiers, room, more, scratch)
         record.directive = answer.directive or directive
         record.memory = answer.memory or memory
@@ -138,17 +143,19 @@ class Jobs:
         record.final = record.tasked or answer.plan is not None or answer.memory > 0 or not directive
         self._journal.save(record)
         if record.plan is not None:
-            self._make_way(record.key.job_id, record.plan, room)
+            self._make_way(record.key.job_id, record.plan, room, peers)
         self.changed()
 
-    def _make_way(self, job_id: int, plan: Plan, room: dict[TierName, int]) -> None:
-        """Other jobs' plans give up what this one takes beyond `room`; the next beat moves their pages."""
+    def _make_way(self, job_id: int, plan: Plan, room: dict[TierName, int], peers: Mapping[int, int]) -> None:
+        """Other jobs' plans give up what this one takes beyond `room`; the next beat moves their pages. `peers`: what
+        LAT and SHL parts give up of the fastest tier."""
         others = {other: record for other, record in self.records.items() if other != job_id}
         left = {name: free - plan.tiers.get(name, 0) for name, free in room.items()}
         for name in self._topology.order[:-1]:
             needed = -left[name] - held_by_unplanned(others.values(), name)
             plans = {other: record.plan for other, record in others.items() if record.plan is not None}
-            for other, changed in make_room(plans, name, needed, left, self._topology.order).items():
+            alike = peers if name == self._topology.order[0] else {}
+            for other, changed in make_room(plans, name, needed, left, self._topology.order, alike).items():
                 self._revise(others[other], changed, f"makes way for job {job_id}")
                 for tier in left:
                     left[tier] -= changed.tiers.get(tier, 0) - plans[other].tiers.get(tier, 0)
@@ -267,7 +274,7 @@ class Jobs:
 
     def sample(self, record: JobRecord) -> JobSample:
         """One job beside its plan."""
-        return record.sample(agrees(record.plan, record.found, self._topology.order))
+        return record.sample(agrees(record.plan, record.own, self._topology.order))
 
     def node_sample(self, uid: int = 0) -> NodeSample:
         """The node now, with the jobs that `uid` may see: root all, others their own."""

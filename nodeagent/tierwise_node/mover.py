@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from tierwise_node.record import JobRecord
 from tierwise_node.sights import Sights
 from tierwise_node.tiers import Topology
 from tierwise_policy.heat import RANGE, Window
-from tierwise_policy.movement import Move, decide
+from tierwise_policy.movement import Decision, Move, decide
 from tierwise_policy.placement import Correction
 from tierwise_policy.quotas import Holding, Level
 
@@ -34,6 +35,7 @@ SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
 Windows = Callable[[], Mapping[int, Window]]
 
 
+DEMOTION = Path("/sys/kernel/mm/numa/demotion_enabled")
 CHURN, CHURN_SECONDS = 4, 30.0
 """A job may be moved so many times over at once, and once over in so many seconds for ever: one that moves its pages
 back by itself costs no more."""
@@ -75,16 +77,21 @@ class Mover:
         if not records:
             return
         tiers = self._jobs.tiers()
+        demotes = _kernel_demotes()
         levels = [
-            Level(tier.name, tier.latency_ns, tier.bandwidth, tier.free, margins.get(tier.name, 0)) for tier in tiers
+            Level(tier.name, tier.latency_ns, tier.bandwidth, tier.free, margins.get(tier.name, 0), demotes)
+            for tier in tiers
         ]
-        moves = await asyncio.to_thread(self._decide, records, windows, levels, int(self._rate * seconds))
-        await self._carry_out(moves, deadline)
+        decision = await asyncio.to_thread(self._decide, records, windows, levels, int(self._rate * seconds))
+        for record in records:
+            lent = decision.lent[record.key.job_id]
+            record.lent = {name: int(size) for name, size in zip(self._topology.order, lent, strict=True) if size}
+        await self._carry_out(decision.moves, deadline)
         self._events.end_beat()
 
     def _decide(
         self, records: Iterable[JobRecord], windows: Mapping[int, Window], levels: list[Level], limit: int
-    ) -> tuple[Move, ...]:
+    ) -> Decision:
         holdings: list[Holding] = [self._sights.holding(each, windows.get(each.key.job_id)) for each in records]
         return decide(holdings, levels, self._sights.recent, limit)
 
@@ -180,3 +187,11 @@ class Mover:
                 del kept[job_id]
         self._placer.keep_only(self._jobs.records)
         self._sights.keep_only(self._jobs.records)
+
+
+def _kernel_demotes() -> bool:
+    """Whether the kernel moves what it reclaims to a slower tier (Documentation/ABI/testing/sysfs-kernel-mm-numa)."""
+    try:
+        return DEMOTION.read_text().strip() in ("1", "true", "Y")
+    except OSError:
+        return False

@@ -64,11 +64,14 @@ class NumaNodes:
     def memory(self, node: int) -> tuple[int, int]:
         """Capacity and free bytes of a node now: memory comes and goes (hotplug, balloons).
 
-        Free is what the kernel could hand out: free and clean, idle page cache, less the low watermark.
+        Huge pages that were set aside (hugetlbfs) are nobody's to place, and no part of its capacity. Free is what the
+        kernel could hand out: free and clean, idle page cache, less the low watermark.
         """
         info = self._meminfo(node)
         clean = max(info["Inactive(file)"] - info["Dirty"] - info["Writeback"], 0)
-        return info["MemTotal"], max(info["MemFree"] + clean - self._low.get(node, 0), 0)
+        return max(info["MemTotal"] - self._set_aside(node), 0), max(
+            info["MemFree"] + clean - self._low.get(node, 0), 0
+        )
 
     def between_watermarks(self, node: int) -> int:
         """Bytes between a node's low and high watermarks: woken at the low one, the kernel reclaims up to the other."""
@@ -82,6 +85,14 @@ class NumaNodes:
             text = ""
         found = {name: int(kib) * KIB for name, kib in re.findall(r"^Node \d+ (\S+): +(\d+) kB$", text, re.M)}
         return dict.fromkeys(("MemTotal", "MemFree", "Inactive(file)", "Dirty", "Writeback"), 0) | found
+
+    def _set_aside(self, node: int) -> int:
+        """Bytes of a node's pools of huge pages (Documentation/admin-guide/mm/hugetlbpage.rst)."""
+        pools = (self._nodes / f"node{node}/hugepages").glob("hugepages-*kB")
+        try:
+            return sum(int((pool / "nr_hugepages").read_text()) * int(pool.name[10:-2]) * KIB for pool in pools)
+        except OSError:  # it went offline just now
+            return 0
 
     def _access(self, node: int, name: str) -> int | None:
         """A figure of HMAT's access class 0 (Documentation/admin-guide/mm/numaperf.rst); 0 means unknown too."""

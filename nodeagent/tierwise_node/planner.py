@@ -17,6 +17,7 @@ from tierwise.units import format_size
 from tierwise_node.cgroups import Usage
 from tierwise_node.record import JobRecord
 from tierwise_policy.allocation import TierRoom, allocate
+from tierwise_policy.lending import start
 from tierwise_policy.sizes import SizedClass, resolve
 
 log = logging.getLogger(__name__)
@@ -137,12 +138,12 @@ def step_policy(directive: str, job_directive: str, plan: Plan, memory: int, tie
     Raises DirectiveError (not in the grammar) or ValueError (does not fit, with the reason).
     """
     if not directive or directive == job_directive:
-        return plan.policy
+        return start(plan, list(tiers))
     request = parse_directive(directive)
     if request.mode == "off":
         return MemoryPolicy()
     if request.mode == "auto":
-        return plan.policy
+        return start(plan, list(tiers))
     parts = {part.memory_class: part for part in plan.parts}
     wanted: list[SizedClass] = []
     for asked in request.classes:

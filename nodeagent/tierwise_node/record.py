@@ -16,6 +16,8 @@ from tierwise_node.cgroups import Usage
 
 SECOND = 1_000_000_000
 MAX_POINTS = 512
+KNOWN_AFTER = 10.0
+"""Seconds after a job's start by which its heat is known, if it ever will be: three windows, and those before."""
 GROWTH = 0.01
 """A job grows when it holds more than this much more than at its last sample."""
 
@@ -41,6 +43,8 @@ class JobRecord(msgspec.Struct):
     seen: int = 0
     """When its cgroup was last seen; 0: never yet."""
     found: dict[TierName, int] = {}
+    lent: dict[TierName, int] = {}
+    """What of it is on a faster tier than its plan says, room being idle there; negative where that is missing."""
     suspended: bool = False
     watched: float = 0.0
     gaps: float = 0.0
@@ -98,6 +102,15 @@ class JobRecord(msgspec.Struct):
     def movable(self) -> bool:
         """Whether we may move its pages: it has a plan, or it is one of those that are placed by prediction."""
         return self.plan is not None or (self.directive in ("", "auto") and self.uid != 0)
+
+    @property
+    def own(self) -> dict[TierName, int]:
+        """What was found, with what was lent to it counted where its plan says."""
+        return {tier: max(size - self.lent.get(tier, 0), 0) for tier, size in self.found.items()}
+
+    def is_young(self, now: int) -> bool:
+        """Whether it began so lately that its heat can't be known yet."""
+        return now - self.started < KNOWN_AFTER * SECOND
 
     @property
     def pinned(self) -> int:

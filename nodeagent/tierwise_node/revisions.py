@@ -12,7 +12,7 @@ from tierwise.tiers import Tier, TierName
 from tierwise.units import MIB
 from tierwise_node.record import JobRecord
 from tierwise_policy.allocation import TierRoom, allocate, misplaced
-from tierwise_policy.replacement import displaceable
+from tierwise_policy.replacement import TAKES_ROOM, beyond_share, displaceable
 from tierwise_policy.sizes import SizedClass, resolve
 
 AHEAD = 0.25
@@ -35,7 +35,7 @@ def grown(
     if plan is None or not outgrown(record):
         return None
     memory = min(int(used * (1 + AHEAD)), limit or used * 2)
-    classes = _classes(record, memory)
+    classes = _classes(record.directive, memory)
     if memory <= plan.size or not classes:
         return None
     own = {tier: max(size - record.found.get(tier, 0), 0) for tier, size in plan.tiers.items()}
@@ -48,7 +48,7 @@ def improved(record: JobRecord, tiers: Sequence[Tier], room: Mapping[TierName, i
     plan = record.plan
     if plan is None or not plan.degraded:
         return None
-    classes = _classes(record, plan.size)
+    classes = _classes(record.directive, plan.size)
     rooms = _rooms(tiers, {name: max(free, 0) + _still_to_come(record, plan, name) for name, free in room.items()})
     if not classes or sum(part.size for part in classes) != plan.size or not misplaced(plan, rooms):
         return None
@@ -69,14 +69,24 @@ def held_by_unplanned(records: Iterable[JobRecord], tier: TierName) -> int:
     return sum(record.found.get(tier, 0) for record in records if record.plan is None and record.movable)
 
 
+def beyond_shares(
+    others: Iterable[JobRecord], tier: TierName, directive: str, memory: int, idle: int
+) -> dict[int, int]:
+    """What the other jobs' LAT and SHL parts have of a tier beyond their share, now that one with this directive
+    comes; `idle` is what it can have without them."""
+    plans = {record.key.job_id: record.plan for record in others if record.plan is not None}
+    wanted = sum(part.size for part in _classes(directive, memory) if part.memory_class in TAKES_ROOM)
+    return beyond_share(plans, tier, wanted, idle) if wanted else {}
+
+
 def _still_to_come(record: JobRecord, plan: Plan, tier: TierName) -> int:
     """What a job may have of a tier besides what is evictable for others: what it holds there."""
     return max(record.found.get(tier, 0), plan.tiers.get(tier, 0))
 
 
-def _classes(record: JobRecord, memory: int) -> tuple[SizedClass, ...]:
+def _classes(directive: str, memory: int) -> tuple[SizedClass, ...]:
     try:
-        request = parse_directive(record.directive)
+        request = parse_directive(directive)
     except DirectiveError:
         return ()
     return resolve(request, memory, explicit=False) if request.mode == "classes" else ()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tierwise_node.hotness.hotness import SMALLEST
 from tierwise_node.memory.kept import without
 from tierwise_node.pages import Moved
 from tierwise_node.placer import Placer
@@ -62,7 +63,8 @@ class Sights:
                 ranges = np.concatenate([sight.ranges, np.zeros(1, RANGE)])
                 located = np.concatenate([sight.located, unseen])
                 return Holding(job_id, record.plan, ranges, located, True, record.suspended)
-        return Holding(job_id, record.plan, np.zeros(1, RANGE), self._found(record), False, record.suspended)
+        young = record.is_young(time.time_ns()) and sum(record.found.values()) >= SMALLEST
+        return Holding(job_id, record.plan, np.zeros(1, RANGE), self._found(record), False, record.suspended, young)
 
     def _found(self, record: JobRecord) -> Bytes:
         return np.array([[record.found.get(name, 0) for name in self._topology.order]], np.int64)

@@ -15,7 +15,7 @@ from tierwise_node.jobs import Jobs
 from tierwise_node.pins import HardPins
 from tierwise_node.placer import Placer
 from tierwise_node.pressure import Pressure
-from tierwise_node.record import JobRecord
+from tierwise_node.record import KNOWN_AFTER, JobRecord
 from tierwise_node.tiers import Topology
 from tierwise_policy.margin import margin
 from tierwise_policy.placement import agrees, corrections
@@ -106,8 +106,9 @@ class Watch:
         if record.plan is None or record.key.job_id not in self._jobs.usages:
             return
         order = self._topology.order
-        excess = sum(each.size for each in corrections(record.plan, record.found, order))
-        record.compare(record.seen, agrees(record.plan, record.found, order), excess / self._rate)
+        excess = sum(each.size for each in corrections(record.plan, record.own, order))
+        waits = KNOWN_AFTER if record.is_young(record.seen) else 0.0
+        record.compare(record.seen, agrees(record.plan, record.own, order), excess / self._rate + waits)
 
     def _margins(self, now: float) -> dict[TierName, int]:
         """What is to be kept free on each tier, by what it lost since the last beat (a mean that forgets)."""

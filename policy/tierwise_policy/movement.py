@@ -24,8 +24,8 @@ SEEN_PER_SECOND = 10
 """Accesses a second that a page with heat 1 has at least: trackers look each 100 ms, and see one access a look."""
 HORIZON = (10.0, 60.0)
 """Seconds for which heat is believed to last: as long as it has lasted, within these bounds."""
-PRICE = 10
-"""A move is priced as if it went at this part of the slowest tier's bandwidth, which is also the usual limit."""
+KERNEL_NS = 1200
+"""What moving a page costs besides its copy: page tables, flushes, the list that it is taken from."""
 PAGE = 4096
 
 
@@ -46,8 +46,16 @@ class Move:
     why: str
 
 
-def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent, limit: int) -> tuple[Move, ...]:
-    """The next moves, in the order in which they are to be made: what makes room comes before what needs it.
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """`moves` in the order in which they are to be made; `lent`: see Quotas."""
+
+    moves: tuple[Move, ...]
+    lent: Mapping[int, Bytes]
+
+
+def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent, limit: int) -> Decision:
+    """The next moves: what makes room comes before what needs it.
 
     `limit`: bytes to move now at most, each way. `holdings` have ranges that were cut by `recent`. The moves free what
     they need: carried out in order, no tier falls below its margin for a promotion, except to repair a pinned part.
@@ -69,7 +77,7 @@ def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent,
     repairs = [move for move in ups if move.job_id in quota.broken]
     others = [move for move in ups if move.job_id not in quota.broken]
     pageable = {each.job_id: int(each.found[0]) - pinned_bytes(each) for each in holdings}
-    return tuple(_ordered([*repairs, *others], downs, levels, len(repairs), pageable))
+    return Decision(tuple(_ordered([*repairs, *others], downs, levels, len(repairs), pageable)), quota.lent)
 
 
 def pays(ranges: Ranges, levels: Sequence[Level]) -> npt.NDArray[np.bool_]:
@@ -77,7 +85,7 @@ def pays(ranges: Ranges, levels: Sequence[Level]) -> npt.NDArray[np.bool_]:
     that of what makes room for them cost."""
     saved_ns = levels[-1].latency_ns - levels[0].latency_ns
     accesses = ranges["heat"].astype(np.float64) * SEEN_PER_SECOND * np.clip(ranges["age"], *HORIZON)
-    cost_ns = 2 * PAGE * 1e9 * PRICE / max(levels[-1].bandwidth, 1)
+    cost_ns = 2 * (KERNEL_NS + PAGE * 1e9 / max(levels[-1].bandwidth, 1))
     worth: npt.NDArray[np.bool_] = accesses * saved_ns > cost_ns
     return worth
 
@@ -159,7 +167,8 @@ def _reason(holding: Holding, quota: Quotas, way: int) -> str:
     """Why this job's pages go up, or down."""
     by_plan = holding.plan is not None and bool((quota.wanted[holding.job_id] != holding.found).any())
     if way > 0:
-        return "pin repaired" if holding.job_id in quota.broken else "plan" if by_plan else "hot"
+        lent = bool((quota.lent[holding.job_id] > 0).any())
+        return "pin repaired" if holding.job_id in quota.broken else "plan" if by_plan and not lent else "hot"
     return "suspended" if holding.suspended else "plan" if by_plan else "cold" if holding.trusted else "room"
 
 

@@ -34,16 +34,28 @@ def targets(plan: Plan, found: Mapping[TierName, int], order: Sequence[TierName]
     it is, on the tiers that have most of it.
     """
     wanted = {tier: min(plan.granted.get(tier, 0), found.get(tier, 0)) for tier in order}
-    left = sum(found.values()) - sum(wanted.values())
-    for part in plan.parts:
-        for tier, size in _filled(part, min(left, part.size - part.unplaced), order).items():
+    for _, filled in parts_due(plan, found, order):
+        for tier, size in filled.items():
             wanted[tier] = wanted.get(tier, 0) + size
-            left -= size
+    left = sum(found.values()) - sum(wanted.values())
     for tier in sorted(order, key=lambda name: wanted[name] - found.get(name, 0)):
         stays = min(left, max(found.get(tier, 0) - wanted[tier], 0))
         wanted[tier] += stays
         left -= stays
     return wanted
+
+
+def parts_due(
+    plan: Plan, found: Mapping[TierName, int], order: Sequence[TierName]
+) -> list[tuple[Part, dict[TierName, int]]]:
+    """Bytes per tier that each part of a plan should have of what was found and was not granted."""
+    left = sum(found.values()) - sum(min(plan.granted.get(tier, 0), found.get(tier, 0)) for tier in order)
+    due: list[tuple[Part, dict[TierName, int]]] = []
+    for part in plan.parts:
+        filled = _filled(part, min(left, part.size - part.unplaced), order)
+        left -= sum(filled.values())
+        due.append((part, filled))
+    return due
 
 
 def agrees(plan: Plan | None, found: Mapping[TierName, int], order: Sequence[TierName]) -> bool | None:

@@ -2,8 +2,9 @@
 
 A job with a plan gets what the plan says of the bytes that it has (placement). A job without one is predicted, window
 by window: the smallest set that takes most of its accesses is LAT if it is at most half of the job, the rest is CAP
-that may stay where there is room (chapter 8, Algorithm 7; ALGORITHMS 7). Where a tier is short, jobs give way by
-coldness and class (replacement), and never with what is pinned.
+that may stay where there is room (chapter 8, Algorithm 7; ALGORITHMS 7). What plans promise and nobody uses is lent: to
+what waits on a slower tier than its class's (lending), and to what is hot beyond its plan. Where a tier is short, what
+was lent gives way first, then jobs by coldness and class (replacement), and never with what is pinned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,9 @@ import numpy.typing as npt
 from tierwise.directive import MemoryClass
 from tierwise.plans import Plan
 from tierwise.tiers import TierName
+from tierwise_policy.allocation import TierRoom
 from tierwise_policy.heat import Ranges, hot, hottest
+from tierwise_policy.lending import kept
 from tierwise_policy.placement import corrections, targets
 from tierwise_policy.replacement import WEIGHTS, coldness, share, victims
 
@@ -40,6 +43,8 @@ class Holding:
     located: Bytes
     trusted: bool
     suspended: bool = False
+    young: bool = False
+    """Its heat can't be believed yet, and may be soon."""
 
     @property
     def found(self) -> Bytes:
@@ -49,21 +54,25 @@ class Holding:
 
 @dataclass(frozen=True)
 class Level:
-    """One tier, in the order of speed: bytes `free`, of which `margin` should stay free; ns, bytes per second."""
+    """One tier, in the order of speed: bytes `free`, of which `margin` should stay free; ns, bytes per second.
+    `demotes`: what the kernel reclaims here goes to a slower tier."""
 
     name: TierName
     latency_ns: int
     bandwidth: int
     free: int
     margin: int
+    demotes: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Quotas:
-    """`wanted[job][t]` bytes on each tier; they add up to what the job has. `broken`: bytes of pinned parts that are
-    not on the fastest tier, by job."""
+    """`wanted[job][t]` bytes on each tier; they add up to what the job has. `lent`: what of them is on a faster tier
+    than the job's plan says (and is missing on the slower ones). `broken`: bytes of pinned parts that are not on the
+    fastest tier, by job."""
 
     wanted: dict[int, Bytes]
+    lent: dict[int, Bytes]
     broken: dict[int, int]
 
 
@@ -78,16 +87,28 @@ def quotas(
     `paying`: for each job, which ranges are worth a promotion. `stuck`: what of `located` has just arrived and stays.
     """
     order = [level.name for level in levels]
-    wanted = {each.job_id: _planned(each, order) if each.plan else each.found for each in holdings}
+    due = {each.job_id: _planned(each, order) if each.plan else each.found for each in holdings}
+    wanted = {each.job_id: due[each.job_id] + _kept(each, due[each.job_id], levels) for each in holdings}
     broken = {each.job_id: missing for each in holdings if (missing := pinned_bytes(each) - int(each.found[0])) > 0}
-    unplanned = [each for each in holdings if each.plan is None]
-    hot_at = {each.job_id: _sum(each.located[predicted(each, paying[each.job_id])]) for each in unplanned}
+    chosen = {each.job_id: predicted(each, paying[each.job_id]) for each in holdings}
+    hot_at = {each.job_id: _sum(each.located[chosen[each.job_id]]) for each in holdings}
+    settling = {job_id: _sum(stuck[job_id][~hot]) for job_id, hot in chosen.items()}
+    planned = {each.job_id for each in holdings if each.plan is not None}
     for tier in range(len(levels) - 1):
-        room = _room(tier, holdings, levels, wanted) + sum(int(wanted[job_id][tier]) for job_id in hot_at)
-        for job_id, size in share(room, {job_id: int(its[tier:].sum()) for job_id, its in hot_at.items()}).items():
-            _gather(tier, size, wanted[job_id], hot_at[job_id])
-        _make_room(tier, holdings, levels, wanted, broken, stuck)
-    return Quotas(wanted, broken)
+        claims = {
+            job_id: _claim(tier, its, wanted[job_id] - settling[job_id]) if job_id in planned else int(its[tier:].sum())
+            for job_id, its in hot_at.items()
+        }
+        unplanned = sum(int(wanted[job_id][tier]) for job_id in hot_at if job_id not in planned)
+        for job_id, size in share(_room(tier, holdings, levels, wanted) + unplanned, claims).items():
+            if job_id in planned:
+                _lend(tier, size, wanted[job_id])
+            else:
+                _gather(tier, size, wanted[job_id], hot_at[job_id])
+        _make_room(tier, holdings, levels, wanted, due, broken, stuck)
+    return Quotas(
+        wanted, {each.job_id: _lent(each, wanted[each.job_id], due[each.job_id]) for each in holdings}, broken
+    )
 
 
 def pinned_bytes(holding: Holding) -> int:
@@ -97,7 +118,7 @@ def pinned_bytes(holding: Holding) -> int:
 
 
 def predicted(holding: Holding, paying: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which ranges of a job without a plan are LAT for this window; none where its heat can't be believed."""
+    """Which ranges of a job are LAT for this window, whatever its plan; none where its heat can't be believed."""
     none = np.zeros(len(holding.ranges), np.bool_)
     chosen = hottest(holding.ranges)
     if not holding.trusted or holding.suspended or not len(chosen):
@@ -120,6 +141,43 @@ def _planned(holding: Holding, order: Sequence[TierName]) -> Bytes:
         return holding.found
     due = targets(holding.plan, found, order)
     return np.array([due[name] for name in order], np.int64)
+
+
+def _kept(holding: Holding, due: Bytes, levels: Sequence[Level]) -> Bytes:
+    """What stays on a faster tier than the plan's. A mixed plan's CAP waits until heat tells which pages it is."""
+    plan = holding.plan
+    if plan is None or holding.suspended or (holding.found == due).all():
+        return np.zeros(len(levels), np.int64)
+    order = [level.name for level in levels]
+    rooms = [TierRoom(level.name, 0, level.bandwidth, 0) for level in levels]
+    found, planned = (dict(zip(order, map(int, sizes), strict=True)) for sizes in (holding.found, due))
+    waits = holding.young and len(plan.parts) > 1
+    return np.array(list(kept(plan, found, planned, rooms, waits).values()), np.int64)
+
+
+def _lent(holding: Holding, wanted: Bytes, due: Bytes) -> Bytes:
+    """What a job has beyond its plan, once it is known that it may: nothing where another took more than was lent."""
+    lent = wanted - due
+    better = holding.plan is not None and not holding.young and bool((np.cumsum(lent) >= 0).all())
+    return lent if better else np.zeros_like(lent)
+
+
+# --- what is hot --------------------------------------------------------------------------------------------------
+
+
+def _claim(tier: int, hot_at: Bytes, open_to_it: Bytes) -> int:
+    """Hot bytes for which a job with a plan has no place on this tier or a faster one: what has cooled there but just
+    arrived is in their way (`open_to_it`: without that)."""
+    return max(int(hot_at.sum() - np.maximum(open_to_it[: tier + 1], 0).sum()), 0)
+
+
+def _lend(tier: int, size: int, mine: Bytes) -> None:
+    """Bring `size` bytes more to a tier than a plan says, from the slowest first."""
+    for slower in range(len(mine) - 1, tier, -1):
+        more = min(size, int(mine[slower]))
+        mine[slower] -= more
+        mine[tier] += more
+        size -= more
 
 
 # --- jobs without one -----------------------------------------------------------------------------------------------
@@ -155,19 +213,32 @@ def _make_room(
     holdings: Sequence[Holding],
     levels: Sequence[Level],
     wanted: dict[int, Bytes],
+    due: Mapping[int, Bytes],
     broken: Mapping[int, int],
     stuck: Mapping[int, Bytes],
 ) -> None:
-    """Free what a tier is short of: by memory without a plan, then by what plans have not brought there yet, then by
-    what they have there. A plan takes nothing from another plan here, so two that wait for room don't take turns."""
-    unplanned = [each for each in holdings if each.plan is None]
+    """Free what a tier is short of: by memory without a plan and what was lent, then by what plans have not brought
+    there yet, then by what they have there. A plan takes nothing from another plan here, so two that wait for room
+    don't take turns.
+
+    Of a young job nobody knows the cold pages yet but the kernel, which has its lists of what was used lately: where it
+    demotes, such a job makes room for plans only, and the margin is the kernel's business."""
     planned = [each for each in holdings if each.plan is not None and each.job_id not in broken]
-    _push_down(tier, unplanned, holdings, levels, wanted, stuck)
+    loose = [each for each in holdings if each.plan is None or each in planned]
+    floors = {each.job_id: int(due[each.job_id][tier]) for each in planned}
+    if levels[tier].demotes and not _awaited(tier, holdings, wanted):
+        loose, planned = ([each for each in those if not each.young] for those in (loose, planned))
+    _push_down(tier, loose, floors, holdings, levels, wanted, stuck)
     short = max(-_room(tier, holdings, levels, wanted), 0)
     coming = {each.job_id: max(int(wanted[each.job_id][tier]) - int(each.found[tier]), 0) for each in planned}
     for each in planned:
         _wait(tier, share(short, coming)[each.job_id], wanted[each.job_id], each.found)
-    _push_down(tier, planned, holdings, levels, wanted, stuck)
+    _push_down(tier, planned, {}, holdings, levels, wanted, stuck)
+
+
+def _awaited(tier: int, holdings: Sequence[Holding], wanted: Mapping[int, Bytes]) -> bool:
+    """Whether a plan's bytes are to come to a tier."""
+    return any(int(wanted[each.job_id][tier] - each.found[tier]) > 0 for each in holdings if each.plan is not None)
 
 
 def _wait(tier: int, size: int, mine: Bytes, found: Bytes) -> None:
@@ -183,19 +254,21 @@ def _wait(tier: int, size: int, mine: Bytes, found: Bytes) -> None:
 def _push_down(
     tier: int,
     those: Sequence[Holding],
+    floors: Mapping[int, int],
     holdings: Sequence[Holding],
     levels: Sequence[Level],
     wanted: dict[int, Bytes],
     stuck: Mapping[int, Bytes],
 ) -> None:
-    """The coldest bytes of `those` go to the next slower tiers with room (replacement), until a tier is not short."""
+    """The coldest bytes of `those` beyond their floors go to the next slower tiers with room (replacement), until a
+    tier is not short."""
     slower = {lower: max(_room(lower, holdings, levels, wanted), 0) for lower in range(tier + 1, len(levels))}
     needed = min(-_room(tier, holdings, levels, wanted), sum(slower.values()))
     if needed <= 0 or not those:
         return
     scores, sizes, owners = [], [], []
     for each in those:
-        score, size = _candidates(each, tier, int(wanted[each.job_id][tier]))
+        score, size = _candidates(each, tier, int(wanted[each.job_id][tier]), floors.get(each.job_id, 0))
         scores.append(score)
         sizes.append(np.minimum(size, each.located[:, tier] - stuck[each.job_id][:, tier]))
         owners.append(np.full(len(size), each.job_id))
@@ -210,12 +283,13 @@ def _push_down(
             left -= more
 
 
-def _candidates(holding: Holding, tier: int, stays: int) -> tuple[npt.NDArray[np.float64], Bytes]:
-    """Score and evictable bytes of each range on a tier: the coldest of the `stays` bytes, less what is pinned."""
+def _candidates(holding: Holding, tier: int, stays: int, floor: int) -> tuple[npt.NDArray[np.float64], Bytes]:
+    """Score and evictable bytes of each range on a tier: the coldest of the `stays` bytes, less `floor` and what is
+    pinned."""
     cold = coldness(holding.ranges) if holding.trusted else np.full(len(holding.ranges), UNKNOWN)
     hottest_first = np.argsort(cold, kind="stable")
     sizes = holding.located[:, tier].copy()
-    pinned = min(pinned_bytes(holding), stays) if tier == 0 else 0
+    pinned = min(max(pinned_bytes(holding) if tier == 0 else 0, floor), stays)
     passed = np.cumsum(sizes[hottest_first])
     before = passed - sizes[hottest_first]
     pageable = np.clip(passed, pinned, stays) - np.clip(before, pinned, stays)

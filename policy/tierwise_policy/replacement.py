@@ -73,34 +73,58 @@ def share(capacity: int, claims: Mapping[int, int]) -> dict[int, int]:
 
 def displaceable(plans: Mapping[int, Plan], tier: TierName) -> int:
     """Bytes of `tier` that plans would give up for another job's LAT or SHL part: nothing pinned."""
-    return sum(_offer(part, tier) for plan in plans.values() for part in plan.parts)
+    return sum(
+        _pageable(part, tier) for plan in plans.values() for part in plan.parts if part.memory_class in GIVES_WAY
+    )
+
+
+def beyond_share(plans: Mapping[int, Plan], tier: TierName, wanted: int, idle: int) -> dict[int, int]:
+    """What each plan's LAT and SHL parts have of a tier beyond their share of it, nothing pinned, once another job
+    wants `wanted` bytes for such parts: `idle` bytes and theirs are shared in proportion to the parts' sizes."""
+    of = {job_id: [part for part in plan.parts if part.memory_class in TAKES_ROOM] for job_id, plan in plans.items()}
+    have = {job_id: sum(part.tiers.get(tier, 0) for part in parts) for job_id, parts in of.items()}
+    pageable = {job_id: sum(_pageable(part, tier) for part in parts) for job_id, parts in of.items()}
+    newcomer = min(plans, default=0) - 1
+    claims = {job_id: sum(part.size for part in parts) for job_id, parts in of.items()} | {newcomer: wanted}
+    its = share(idle + sum(have.values()), claims)
+    return {job_id: min(max(size - its[job_id], 0), pageable[job_id]) for job_id, size in have.items()}
 
 
 def make_room(
-    plans: Mapping[int, Plan], tier: TierName, needed: int, rooms: Mapping[TierName, int], order: Sequence[TierName]
+    plans: Mapping[int, Plan],
+    tier: TierName,
+    needed: int,
+    rooms: Mapping[TierName, int],
+    order: Sequence[TierName],
+    peers: Mapping[int, int],
 ) -> dict[int, Plan]:
     """The plans that change when `needed` bytes of `tier` are given up for another job.
 
-    CAP gives first, then memory without a class, then BW; within a class in proportion to what each has there. It
-    goes to the next slower tiers with room (`rooms`, bytes; `order`: fastest first), and only as far as there is some.
+    CAP gives first, then memory without a class, then BW; within a class in proportion to what each has there. Then
+    LAT and SHL parts, as much as `peers` says of each job (beyond_share). It goes to the next slower tiers with room
+    (`rooms`, bytes; `order`: fastest first), and only as far as there is some.
     """
     changed: dict[int, Plan] = {}
     slower = order[order.index(tier) + 1 :]
     left = {name: max(rooms.get(name, 0), 0) for name in slower}
-    for memory_class in GIVES_WAY:
+    owed = {job_id: peers.get(job_id, 0) for job_id in plans}
+    for memory_class in (*GIVES_WAY, *TAKES_ROOM):
         offers = {
-            job_id: sum(_offer(part, tier) for part in plan.parts if part.memory_class == memory_class)
+            job_id: sum(_pageable(part, tier) for part in plan.parts if part.memory_class == memory_class)
             for job_id, plan in plans.items()
         }
+        if memory_class in TAKES_ROOM:
+            offers = {job_id: min(size, owed[job_id]) for job_id, size in offers.items()}
         for job_id, size in share(min(needed, sum(left.values())), offers).items():
             if size:
                 changed[job_id] = _give_up(changed.get(job_id, plans[job_id]), memory_class, tier, size, left)
                 needed -= size
+                owed[job_id] -= size if memory_class in TAKES_ROOM else 0
     return changed
 
 
-def _offer(part: Part, tier: TierName) -> int:
-    return max(part.tiers.get(tier, 0) - part.pinned, 0) if part.memory_class in GIVES_WAY else 0
+def _pageable(part: Part, tier: TierName) -> int:
+    return max(part.tiers.get(tier, 0) - part.pinned, 0)
 
 
 def _give_up(

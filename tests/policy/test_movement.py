@@ -23,8 +23,8 @@ MARGIN = 2 * MIB
 class Machine:
     """Tiers and jobs in areas of AREA bytes; carries moves out as the kernel would and keeps the books."""
 
-    def __init__(self, free: tuple[int, int, int], margin: int = MARGIN) -> None:
-        self.free, self.margin = list(free), margin
+    def __init__(self, free: tuple[int, int, int], margin: int = MARGIN, demotes: bool = False) -> None:
+        self.free, self.margin, self.demotes = list(free), margin, demotes
         self.jobs: dict[int, Holding] = {}
         self.recent, self.now = Recent(), 0.0
         self.moved: list[Move] = []
@@ -45,14 +45,15 @@ class Machine:
 
     @property
     def levels(self) -> list[Level]:
-        return [Level(*row, self.margin) for row in zip(NAMES, LATENCIES, BANDWIDTHS, self.free, strict=True)]
+        rows = zip(NAMES, LATENCIES, BANDWIDTHS, self.free, strict=True)
+        return [Level(*row, self.margin, self.demotes) for row in rows]
 
     def beat(self, limit: int = FAST, seconds: float = 1.0) -> list[Move]:
         """One decision, carried out."""
         self.now += seconds
         self.recent = self.recent.add(self.now, np.empty(0, LANDED))
         cut = [self._cut(each) for each in self.jobs.values()]
-        moves = list(decide(cut, self.levels, self.recent, limit))
+        moves = list(decide(cut, self.levels, self.recent, limit).moves)
         for move in moves:
             self._carry_out(move)
         self.moved += moves
@@ -72,7 +73,7 @@ class Machine:
         area = (pieces["start"] // AREA).astype(int)
         part = (pieces["end"] - pieces["start"]) / AREA
         located = (each.located[area] * part[:, None]).astype(np.int64)
-        return Holding(each.job_id, each.plan, pieces, located, each.trusted, each.suspended)
+        return Holding(each.job_id, each.plan, pieces, located, each.trusted, each.suspended, each.young)
 
     def _carry_out(self, move: Move) -> None:
         each = self.jobs[move.job_id]
@@ -186,6 +187,76 @@ def test_a_broken_pin_is_repaired_first_and_may_use_the_margin():
     assert {move.why for move in moves if move.job_id == 1} == {"pin repaired"}
 
 
+def test_idle_room_is_lent_to_what_is_hot_beyond_its_plan():
+    machine = Machine((4 * AREA + MARGIN, GIB, GIB))
+    machine.add(1, [0.9] * 2, [0] * 2, lat(6 * AREA))  # promised six areas, uses two
+    machine.add(2, [0.9] * 3 + [0.0] * 9, [2] * 12, Plan((Part("CAP", 12 * AREA, {"cxl": 12 * AREA}),)))
+    machine.add(3, [0.9] * 3 + [0.0] * 9, [2] * 12, mixed(AREA, 11 * AREA))
+    machine.beat()
+    assert (machine.hot_on(1, 0), machine.on(1, 0)) == (2 * AREA, 2 * AREA)
+    for job_id, its in ((2, 3 * 3 * AREA // 5), (3, AREA + 2 * 3 * AREA // 5)):  # plans first, the rest in proportion
+        assert machine.hot_on(job_id, 0) == machine.on(job_id, 0) == pytest.approx(its, abs=PAGE)
+    assert machine.beat() == []
+
+
+def test_a_jump_right_after_a_promotion_is_followed_into_idle_room():
+    machine = Machine((8 * AREA, GIB, GIB))
+    machine.add(1, [0.9] * 2 + [0.0] * 10, [2] * 12, mixed(2 * AREA, 10 * AREA))
+    machine.beat()
+    machine.heat(1, [0.0] * 10 + [0.9] * 2)
+    machine.beat()
+    assert (machine.hot_on(1, 0), machine.on(1, 0)) == (2 * AREA, 4 * AREA)
+    machine.beat(seconds=SETTLED + 1)
+    assert (machine.hot_on(1, 0), machine.on(1, 0)) == (2 * AREA, 2 * AREA)
+
+
+def test_what_was_lent_is_given_back_when_its_owner_grows():
+    machine = Machine((3 * AREA + MARGIN, GIB, GIB))
+    machine.add(1, [0.9] * 2, [0] * 2, lat(6 * AREA))
+    machine.add(2, [0.9] * 3 + [0.0] * 9, [2] * 12, Plan((Part("CAP", 12 * AREA, {"cxl": 12 * AREA}),)))
+    machine.beat()
+    assert machine.hot_on(2, 0) == 3 * AREA
+    machine.now += SETTLED
+    machine.add(1, [0.9] * 5, [0] * 2 + [1] * 3, lat(6 * AREA))  # three areas more, for which DRAM had no room
+    machine.beat()
+    assert (machine.on(1, 0), machine.on(2, 0)) == (5 * AREA, 0)
+    assert machine.beat() == []
+
+
+def test_what_waits_for_its_own_tier_stays_in_idle_room_until_another_needs_it():
+    machine = Machine((2 * AREA + MARGIN, GIB, GIB))
+    waiting = Plan((Part("LAT", 4 * AREA, {"pmem": 4 * AREA}),))
+    machine.add(1, [0.9] * 4, [0] * 4, waiting)
+    assert machine.beat() == []
+    machine.add(2, [0.9] * 4, [1] * 4, lat(4 * AREA))
+    machine.beat()
+    assert (machine.on(1, 0), machine.on(1, 1), machine.on(2, 0)) == (2 * AREA, 2 * AREA, 4 * AREA)
+
+
+def test_a_young_mixed_job_waits_for_its_heat_unless_room_is_short():
+    machine = Machine((GIB, GIB, GIB))
+    machine.add(1, [0.0] * 8, [0] * 8, mixed(2 * AREA, 6 * AREA), trusted=False, young=True)
+    assert machine.beat() == []
+    machine.free[0] = MARGIN
+    machine.add(2, [0.9] * 3, [2] * 3, lat(3 * AREA))
+    machine.beat()
+    assert (machine.on(1, 0), machine.on(2, 0)) == (5 * AREA, 3 * AREA)
+    machine.add(1, [0.0] * 8, [0] * 5 + [2] * 3, mixed(2 * AREA, 6 * AREA), trusted=False)
+    machine.beat()
+    assert machine.on(1, 0) == 2 * AREA
+
+
+def test_the_margin_of_what_young_jobs_have_is_left_to_a_kernel_that_demotes():
+    for demotes, left in ((True, 4 * AREA), (False, 2 * AREA)):
+        machine = Machine((0, GIB, GIB), margin=2 * AREA, demotes=demotes)
+        machine.add(1, [0.0] * 4, [0] * 4, mixed(AREA, 3 * AREA), trusted=False, young=True)
+        machine.beat()
+        assert machine.on(1, 0) == left
+        machine.add(2, [0.9], [2], lat(AREA))  # a plan's bytes that wait for room are another matter
+        machine.beat()
+        assert (machine.on(1, 0), machine.on(2, 0)) == (AREA, AREA)
+
+
 def test_memory_that_nobody_tracks_is_moved_by_its_plan():
     machine = Machine((GIB, GIB, GIB))
     machine.add(1, [0.0] * 4, [0] * 4, Plan((Part("CAP", 4 * AREA, {"cxl": 4 * AREA}),)), trusted=False)
@@ -201,7 +272,8 @@ HEATS = st.sampled_from([0.0, 0.01, 0.2, 0.5, 0.9, 1.0])
 @st.composite
 def machines(draw: st.DrawFn) -> Machine:
     free = st.integers(0, 20).map(lambda areas: areas * AREA // 2)
-    machine = Machine((draw(free), draw(free), draw(free)), draw(st.sampled_from([0, MARGIN, 3 * AREA])))
+    margin = draw(st.sampled_from([0, MARGIN, 3 * AREA]))
+    machine = Machine((draw(free), draw(free), draw(free)), margin, draw(st.booleans()))
     for job_id in range(1, draw(st.integers(1, 4)) + 1):
         areas = draw(st.lists(st.tuples(HEATS, st.integers(0, 2)), min_size=1, max_size=12))
         size = len(areas) * AREA
@@ -215,10 +287,12 @@ def machines(draw: st.DrawFn) -> Machine:
                     Plan((Part("CAP", size, {"cxl": size}),)),
                     Plan((Part("BW", size, {"dram": size // 2, "pmem": size // 4, "cxl": size - size * 3 // 4}),)),
                     Plan((Part("LAT", size * 2, {"dram": fast, "pmem": size * 2 - fast}),)),
+                    Plan((Part("BW", size, {"cxl": size}),)),
                 ]
             )
         )
-        flags = {"trusted": draw(st.booleans()), "suspended": draw(st.booleans())}
+        trusted = draw(st.booleans())
+        flags = {"trusted": trusted, "suspended": draw(st.booleans()), "young": not trusted and draw(st.booleans())}
         machine.add(job_id, [heat for heat, _ in areas], [tier for _, tier in areas], plan, **flags)
     return machine
 

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from tierwise.plans import Part, Plan
 from tierwise.units import MIB
 from tierwise_policy.heat import RANGE
-from tierwise_policy.replacement import GIVES_WAY, coldness, displaceable, make_room, share, victims
+from tierwise_policy.replacement import (
+    GIVES_WAY,
+    TAKES_ROOM,
+    beyond_share,
+    coldness,
+    displaceable,
+    make_room,
+    share,
+    victims,
+)
 
 TIERS = ("dram", "pmem", "cxl")
 SIZES = st.integers(min_value=0, max_value=1 << 45)
@@ -59,7 +68,7 @@ def plans(draw: st.DrawFn) -> dict[int, Plan]:
 
 @given(plans(), SIZES, st.dictionaries(st.sampled_from(TIERS), SIZES), st.sampled_from(TIERS))
 def test_room_comes_from_cap_and_bw_never_from_a_pin_and_loses_no_byte(held, needed, rooms, tier):
-    changed = make_room(held, tier, needed, rooms, TIERS)
+    changed = make_room(held, tier, needed, rooms, TIERS, {})
     slower = TIERS[TIERS.index(tier) + 1 :]
     freed = sum(held[job].tiers.get(tier, 0) - plan.tiers.get(tier, 0) for job, plan in changed.items())
     possible = sum(rooms.get(name, 0) for name in slower)
@@ -82,17 +91,48 @@ def test_cap_gives_before_bw_and_bw_gives_in_proportion():
         3: Plan((Part("BW", 20 * MIB, {"dram": 20 * MIB}),)),
         4: Plan((Part("LAT", 99 * MIB, {"dram": 99 * MIB}, pinned=50 * MIB),)),
     }
-    changed = make_room(held, "dram", 40 * MIB, {"pmem": 25 * MIB, "cxl": 1 << 40}, TIERS)
+    changed = make_room(held, "dram", 40 * MIB, {"pmem": 25 * MIB, "cxl": 1 << 40}, TIERS, {})
     assert {job: plan.tiers for job, plan in changed.items()} == {
         1: {"pmem": 10 * MIB},
         2: {"dram": 20 * MIB, "pmem": 15 * MIB, "cxl": 5 * MIB},
         3: {"dram": 10 * MIB, "cxl": 10 * MIB},
     }
-    again = make_room({2: changed[2]}, "dram", 5 * MIB, {"cxl": 1 << 40}, TIERS)
+    again = make_room({2: changed[2]}, "dram", 5 * MIB, {"cxl": 1 << 40}, TIERS, {})
     assert len(again[2].degraded) == 1
 
 
 @pytest.mark.parametrize("tier", ["cxl", "pmem"])
 def test_nothing_gives_way_where_nothing_slower_has_room(tier):
     held = {1: Plan((Part("CAP", MIB, {tier: MIB}),))}
-    assert make_room(held, tier, MIB, {}, TIERS) == {}
+    assert make_room(held, tier, MIB, {}, TIERS, {}) == {}
+
+
+@given(plans(), SIZES, SIZES)
+def test_lat_and_shl_share_a_tier_in_proportion_and_keep_their_pins(held, wanted, idle):
+    gives = beyond_share(held, "dram", wanted, idle)
+    of = {job: [part for part in plan.parts if part.memory_class in TAKES_ROOM] for job, plan in held.items()}
+    have = {job: sum(part.tiers.get("dram", 0) for part in parts) for job, parts in of.items()}
+    for job, parts in of.items():
+        assert 0 <= gives[job] <= have[job] - sum(min(part.pinned, part.tiers.get("dram", 0)) for part in parts)
+    total = wanted + sum(part.size for parts in of.values() for part in parts)
+    if total:
+        its = min(wanted, (idle + sum(have.values())) * wanted // total)
+        pinned = sum(part.pinned for parts in of.values() for part in parts)
+        assert idle + sum(gives.values()) >= its - pinned - len(held) - 1
+    changed = make_room(held, "dram", sum(gives.values()), {"cxl": 1 << 60}, TIERS, gives)
+    assert sum(held[job].tiers.get("dram", 0) - plan.tiers.get("dram", 0) for job, plan in changed.items()) == sum(
+        gives.values()
+    )
+
+
+def test_a_new_lat_job_gets_its_share_of_what_running_ones_have():
+    held = {
+        1: Plan((Part("LAT", 120 * MIB, {"dram": 120 * MIB}, pinned=30 * MIB),)),
+        2: Plan((Part("LAT", 60 * MIB, {"dram": 60 * MIB}, pinned=30 * MIB), Part("CAP", MIB, {"cxl": MIB}))),
+        3: Plan((Part("BW", 60 * MIB, {"dram": 60 * MIB}),)),
+    }
+    gives = beyond_share(held, "dram", 60 * MIB, 20 * MIB)
+    assert gives == {1: 20 * MIB, 2: 10 * MIB, 3: 0}  # 200 MiB for 120, 60 and 60
+    changed = make_room(held, "dram", 90 * MIB, {"pmem": 1 << 40}, TIERS, gives)
+    assert {job: plan.tiers["dram"] // MIB for job, plan in changed.items() if "dram" in plan.tiers} == {1: 100, 2: 50}
+    assert changed[3].tiers == {"pmem": 60 * MIB}

@@ -66,7 +66,8 @@ class Agent:
 
     def known(self, jobs: Sequence[Job]) -> dict[str, Any]:
         """What it answered to each job's task, and what it knows of the job now."""
-        found: dict[str, Any] = {"log": self.log()}
+        events = json.loads(ask(str(SOCKET), {"op": "events"}, timeout=START_S)["json"])
+        found: dict[str, Any] = {"log": self.log(), "events": events}
         for job in jobs:
             now = ask(str(SOCKET), {"op": "job", "job_id": job.job_id}, timeout=START_S)
             found[job.workflow] = {"answer": self._answers[job.job_id], "job": json.loads(now["json"])}
