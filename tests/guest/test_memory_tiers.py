@@ -37,12 +37,28 @@ def agent() -> Iterator[AgentProcess]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def job(agent: AgentProcess, cgroups: JobCgroups) -> Iterator[Job]:
-    """A job of its own for each test, that holds most of its memory on the slowest tier."""
+    """A job that holds most of its memory on the slowest tier."""
     begun = Job(agent, cgroups, next(job_ids), limit=1300 * MIB, tier="cap").begin()
     yield begun
     begun.end()
+
+
+@pytest.fixture(scope="module")
+def program(job: Job) -> Process:
+    """A process of that job: to start one takes seconds here."""
+    begun = Process(job.agent, job)
+    begun("!BEGUN_WITH = {*globals(), 'BEGUN_WITH'}")
+    return begun
+
+
+@pytest.fixture
+def process(program: Process, job: Job) -> Iterator[Process]:
+    """The same, without what the test before has left."""
+    yield program
+    program("!for name in {*globals()} - BEGUN_WITH: del globals()[name]")
+    until(lambda: not job.granted(), "what the test was granted to be given back")
 
 
 def numa_maps(process: Process, at: str, size: int) -> dict[int, int]:
@@ -69,9 +85,8 @@ WANTED = {
 """Shares of the tiers by hint; bandwidths are 200, 100 and 30 GB/s."""
 
 
-def test_what_is_asked_for_lands_where_it_should(job: Job) -> None:
+def test_what_is_asked_for_lands_where_it_should(process: Process) -> None:
     """`make bench-memory` does the same with 1 GiB each."""
-    process = Process(job.agent, job)
     for hint, wanted in WANTED.items():
         size = 16 * MIB if len(wanted) == 1 else 64 * MIB
         process(f"!m = memory.allocate({size}, '{hint}'); m.view[::4096] = bytes({size // 4096})")
@@ -85,7 +100,7 @@ def test_what_is_asked_for_lands_where_it_should(job: Job) -> None:
 
 
 def test_small_memory_lies_on_the_tier_of_its_arena(job: Job) -> None:
-    process = Process(job.agent, job)
+    process = Process(job.agent, job)  # of its own: an arena keeps what it was granted
     process("!pieces = [memory.allocate(1000, hint) for hint in ('cap', 'lat') for _ in range(3000)]")
     process("!for piece in pieces: piece.view[:] = bytes(1000)")
     process("!places = [memory.where(piece) for piece in pieces[::61]]")
@@ -93,10 +108,11 @@ def test_small_memory_lies_on_the_tier_of_its_arena(job: Job) -> None:
         "({'cxl'}, {'dram'})"
     )
     assert job.granted().keys() == {"cxl", "dram"}
+    process.kill()
+    until(lambda: not job.granted(), "its grants to end with it")
 
 
-def test_what_was_granted_stays_while_the_rest_of_the_job_is_moved(job: Job) -> None:
-    process = Process(job.agent, job)
+def test_what_was_granted_stays_while_the_rest_of_the_job_is_moved(job: Job, process: Process) -> None:
     process("!near = memory.allocate(32 << 20, 'lat'); near.view[::4096] = bytes(8192)")
     process("!rest = memory.allocate(64 << 20); rest.view[::4096] = bytes(16384)")
     process("!memory.advise(rest, 'tier:dram')")  # so that it is in the wrong place when the advice is gone
@@ -107,17 +123,18 @@ def test_what_was_granted_stays_while_the_rest_of_the_job_is_moved(job: Job) -> 
 
 
 def test_advice_moves_what_is_there(job: Job) -> None:
-    process = Process(job.agent, job)
+    process = Process(job.agent, job)  # of its own: nobody says when memory goes that was only advised
     process("!held = bytearray(16 << 20); held[::4096] = bytes(4096)")
     assert process("memory.advise(held, 'lat').name") == "'TAKEN'"
     found = literal_eval(process("memory.where(held)"))
     assert found["dram"] >= 0.95 * 16 * MIB
     assert process("memory.advise(held, 'cap').name") == "'TAKEN'"
     assert literal_eval(process("memory.where(held)"))["cxl"] >= 0.95 * 16 * MIB
+    process.kill()
+    until(lambda: not job.granted(), "its grants to end with it")
 
 
-def test_memory_that_grows_stays_on_its_tier(job: Job) -> None:
-    process = Process(job.agent, job)
+def test_memory_that_grows_stays_on_its_tier(job: Job, process: Process) -> None:
     process("!m = memory.allocate(32 << 20, 'tier:pmem'); m.view[::4096] = bytes(8192); m.view[5] = 3")
     process("!other = memory.allocate(32 << 20, 'cap'); m.grow(96 << 20); m.view[32 << 20 :: 4096] = bytes(16384)")
     assert process("m.view[5], m.taken.name") == "(3, 'TAKEN')"
@@ -125,33 +142,31 @@ def test_memory_that_grows_stays_on_its_tier(job: Job) -> None:
     assert job.granted() == {"pmem": 96 * MIB, "cxl": 32 * MIB}
 
 
-def test_a_shared_region_lies_on_its_tier_for_everybody(agent: AgentProcess, cgroups: JobCgroups, job: Job) -> None:
+def test_a_shared_region_lies_on_its_tier_for_everybody(
+    agent: AgentProcess, cgroups: JobCgroups, process: Process
+) -> None:
     other = Job(agent, cgroups, next(job_ids), limit=200 * MIB, tier="lat").begin()
-    first, second = Process(agent, job), Process(agent, other)
+    first = Process(agent, other)
     first("!r = memory.open_region('input', 16 << 20, 'cap', create=True); r.view[: 8 << 20 : 4096] = bytes(2048)")
-    second("!r = memory.open_region('input'); r.view[8 << 20 :: 4096] = bytes(2048); sum(r.view[::4096])")
-    assert literal_eval(second("memory.where(r)")) == {"cxl": 16 * MIB}
+    process("!r = memory.open_region('input'); r.view[8 << 20 :: 4096] = bytes(2048); sum(r.view[::4096])")
+    assert literal_eval(process("memory.where(r)")) == {"cxl": 16 * MIB}
     first.kill()
-    job.end()
-    until(lambda: regions(agent)[0]["holders"] == [second.pid], "the first holder to be gone")
-    assert literal_eval(second("memory.where(r)")) == {"cxl": 16 * MIB}
-    second("!r.close()")
-    until(lambda: not regions(agent), "the region to end with its last holder")
     other.end()
-    job.begin()
+    until(lambda: regions(agent)[0]["holders"] == [process.pid], "the first holder to be gone")
+    assert literal_eval(process("memory.where(r)")) == {"cxl": 16 * MIB}
+    process("!r.close()")
+    until(lambda: not regions(agent), "the region to end with its last holder")
 
 
-def test_a_full_tier_is_said_and_memory_comes_from_the_next(job: Job) -> None:
+def test_a_full_tier_is_said_and_memory_comes_from_the_next(job: Job, process: Process) -> None:
     free = json.loads(job.agent.ask(op="status")["json"])["tiers"][PMEM]["free"]
-    process = Process(job.agent, job)
     size = free + 64 * MIB
     process(f"!m = memory.allocate({size}, 'tier:pmem')")
     assert process("m.taken.name") == "'PARTLY'"
     assert "has no more room" in process("m.reason")
 
 
-def test_a_process_is_told_when_its_memory_is_taken_back(job: Job, tmp_path: Path) -> None:
-    process = Process(job.agent, job)
+def test_a_process_is_told_when_its_memory_is_taken_back(job: Job, process: Process, tmp_path: Path) -> None:
     process("!import select; events = memory.events()")
     process("!m = memory.allocate(48 << 20, 'tier:pmem'); m.view[::4096] = bytes(12288)")
     free = json.loads(job.agent.ask(op="status")["json"])["tiers"][PMEM]["free"]
