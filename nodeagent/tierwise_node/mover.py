@@ -22,9 +22,9 @@ from tierwise_node.record import JobRecord
 from tierwise_node.sights import Sights
 from tierwise_node.tiers import Topology
 from tierwise_policy.heat import RANGE, Window
+from tierwise_policy.holdings import Holding, Level
 from tierwise_policy.movement import Decision, Move, decide
 from tierwise_policy.placement import Correction
-from tierwise_policy.quotas import Holding, Level
 
 log = logging.getLogger(__name__)
 LONGEST_PAUSE = 60.0

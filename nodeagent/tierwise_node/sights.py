@@ -19,7 +19,7 @@ from tierwise_node.placer import Placer
 from tierwise_node.record import JobRecord
 from tierwise_node.tiers import Topology
 from tierwise_policy.heat import RANGE, Ranges, Window
-from tierwise_policy.quotas import Bytes, Holding
+from tierwise_policy.holdings import Bytes, Holding
 from tierwise_policy.recent import LANDED, Recent
 from tierwise_policy.smoothing import smoothed
 

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise_policy.heat import Ranges, hottest, sizes
-from tierwise_policy.quotas import Bytes, Holding, Level, Quotas, pinned_bytes, quotas
+from tierwise_policy.holdings import Bytes, Holding, Level, pinned_bytes
+from tierwise_policy.quotas import Quotas, quotas
 from tierwise_policy.recent import Recent
 from tierwise_policy.replacement import share
 

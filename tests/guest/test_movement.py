@@ -19,6 +19,7 @@ from tierwise.units import MIB
 
 NODE = "moving"
 DRAM, PMEM, CXL = 0, 1, 2
+SLOWER = (PMEM, CXL)
 LIMIT = 64 * MIB
 job_ids = itertools.count(2000)
 HOG = """
@@ -75,15 +76,19 @@ def events(agent: AgentProcess, job_id: int) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_hot_set_of_a_job_without_a_plan_comes_up_and_its_cold_memory_stays(
+def test_hot_sets_come_up_without_a_plan_and_beyond_one_and_cold_memory_stays(
     agent: AgentProcess, cgroups: JobCgroups, jobs: list[int]
 ) -> None:
-    user = User(cgroups, jobs[0], 160, 40, at=60, prefix=preferring(CXL))
-    until(lambda: user.share(60, 40, DRAM) > 0.95, f"its hot set: {events(agent, jobs[0])}", 120)
-    assert user.share(0, 60, DRAM) < 0.2
-    assert "hot" in {event["why"] for event in events(agent, jobs[0])}
-    movement = agent.job(jobs[0])["movement"]
-    assert movement["promoted"] >= 38 * MIB // 4096
+    task(agent, jobs[1], "lat:20M,cap", 100)
+    free, mixed = (User(cgroups, job_id, 100, 30, at=40, prefix=preferring(CXL)) for job_id in jobs)
+    for user, job_id in ((free, jobs[0]), (mixed, jobs[1])):
+        until(lambda user=user: user.share(40, 30, DRAM) > 0.95, f"its hot set: {events(agent, job_id)}", 120)
+        until(lambda user=user: user.share(0, 40, DRAM) < 0.2, "its cold memory to stay on the slow tier", 60)
+        assert "hot" in {event["why"] for event in events(agent, job_id)}
+        assert agent.job(job_id)["movement"]["promoted"] >= 28 * MIB // 4096
+    assert agent.job(jobs[1])["plan"]["parts"][0]["tiers"] == {"dram": 20 * MIB}
+    mixed.use(70, 30)
+    until(lambda: mixed.share(70, 30, DRAM) > 0.95, f"the jump: {events(agent, jobs[1])}", 120)
 
 
 def test_a_lat_job_gets_room_from_a_bw_job_and_gives_it_back(
@@ -153,10 +158,14 @@ def demotion() -> Iterator[None]:
 
 @contextmanager
 def hog() -> Iterator[None]:
-    """A process of no job that takes DRAM first and then nearly all that the others have."""
-    nodes = [Path(f"/sys/devices/system/node/node{node}/meminfo").read_text() for node in (DRAM, PMEM, CXL)]
-    free = sum(int(re.search(r"MemFree: +(\d+)", text)[1]) for text in nodes) >> 10
-    argv = [*preferring(DRAM), "python3", "-I", "-c", HOG, str(free - 200)]
+    """Little is left of the slower tiers, and a process of no job takes nearly all that the others have.
+
+    What is set aside in huge pages costs no time, what a process takes has to be cleared.
+    """
+    pools = [Path(f"/sys/devices/system/node/node{node}/hugepages/hugepages-2048kB/nr_hugepages") for node in SLOWER]
+    for node, pool in zip(SLOWER, pools, strict=True):
+        pool.write_text(str((free_mib(node) - 100) // 2))
+    argv = [*preferring(DRAM), "python3", "-I", "-c", HOG, str(sum(map(free_mib, (DRAM, *SLOWER))) - 200)]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
@@ -165,6 +174,14 @@ def hog() -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
+        for pool in pools:
+            pool.write_text("0")
+
+
+def free_mib(node: int) -> int:
+    """Free MiB of a NUMA node."""
+    text = Path(f"/sys/devices/system/node/node{node}/meminfo").read_text()
+    return int(re.search(r"MemFree: +(\d+)", text)[1]) >> 10
 
 
 def demoted() -> int:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tierwise.plans import Part, Plan
 from tierwise.units import GIB, MIB
 from tierwise_policy.heat import RANGE
+from tierwise_policy.holdings import Holding, Level, pinned_bytes
 from tierwise_policy.movement import PAGE, Move, decide
-from tierwise_policy.quotas import Holding, Level, pinned_bytes
 from tierwise_policy.recent import LANDED, SETTLED, Recent
 from tierwise_policy.smoothing import smoothed
 
