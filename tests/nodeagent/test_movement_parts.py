@@ -18,7 +18,7 @@ from tierwise_node.events import MOST_TOLD, Events
 from tierwise_node.pins import HardPins, coverable
 from tierwise_node.pressure import Pressure
 from tierwise_node.record import SECOND, JobRecord
-from tierwise_node.revisions import given_up, grown, improved
+from tierwise_node.revisions import beyond_shares, given_up, grown, improved
 from tierwise_policy.margin import MOST, margin
 
 TIERS = (
@@ -171,6 +171,13 @@ def test_others_give_up_what_is_cap_bw_or_without_a_plan_but_no_lat_and_nothing_
         record(4, "off", dram=40 * MIB),
     ]
     assert given_up(others, "dram") == 40 * MIB
+
+
+def test_a_new_lat_job_gets_its_part_of_what_a_running_one_was_promised() -> None:
+    running = [record(1, "lat", lat(90 * MIB, pinned=30 * MIB), dram=10 * MIB)]
+    assert beyond_shares(running, "dram", "lat:30M,cap", 200 * MIB, 6 * MIB) == {1: 18 * MIB}  # 96 MiB for 90 and 30
+    assert beyond_shares(running, "dram", "cap", 200 * MIB, 6 * MIB) == {}
+    assert beyond_shares(running, "dram", "lat", GIB, 0) == {1: 60 * MIB}  # all but the pin
 
 
 # --- the log --------------------------------------------------------------------------------------------------------

@@ -97,6 +97,16 @@ def test_free_is_what_the_kernel_could_hand_out(tmp_path: Path) -> None:
     assert tier.free == (400 + 100 - 30) * MIB - (256 + 2304) * 4096
 
 
+def test_huge_pages_that_were_set_aside_are_no_capacity(tmp_path: Path) -> None:
+    sysfs, proc = build(tmp_path, {0: Node(total=4 << 20, free=1 << 20, cpus=True)})
+    for size, pages in ((2048, 512), (1 << 20, 2)):
+        pool = sysfs / f"devices/system/node/node0/hugepages/hugepages-{size}kB"
+        pool.mkdir(parents=True)
+        (pool / "nr_hugepages").write_text(f"{pages}\n")
+    (tier,) = Topology(NumaNodes(sysfs, proc), {}, measured).tiers()
+    assert tier.capacity == GIB
+
+
 def test_a_share_of_a_host_counts_what_its_own_jobs_hold(tmp_path: Path) -> None:
     numa = NumaNodes(*build(tmp_path, {0: Node(total=4 << 20, free=3 << 20, cpus=True)}))
     topology = Topology(numa, {}, measured, capacity_share=0.25)
