@@ -201,7 +201,7 @@ class AgentProcess:
                 self.node,
             ]
             self._process = subprocess.Popen([*self._prefix, *confinement(), *command], stderr=log)
-        until(self.answers, f"the agent to answer, see {self.log.read_text()}", 30)
+        until(self.answers, f"the agent to answer, see {self.log.read_text()}", 60)
 
     def answers(self) -> bool:
         """Whether it answers now."""
