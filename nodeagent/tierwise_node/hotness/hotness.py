@@ -44,7 +44,7 @@ class Hotness:
                 await self._turn()
             except Exception:
                 log.exception("a look at the jobs' hotness failed")
-            turn = AT_REST * (self._tracking.pace if self._tracking else 1)
+            turn = self._tracking.seconds if self._tracking else AT_REST
             await asyncio.sleep(max(turn - (time.monotonic() - begun), 0.1))
 
     def windows(self) -> dict[int, Window]:

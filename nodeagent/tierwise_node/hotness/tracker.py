@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tierwise_policy.heat import Ranges
 
-TURN = 2.0
+TURN = 1.0
 """Seconds between two turns, at pace 1."""
 
 

@@ -93,6 +93,11 @@ class Tracking:
         """The tracker in use; empty: none, or no job is large enough."""
         return self._tracker.name if self._tracker else ""
 
+    @property
+    def seconds(self) -> float:
+        """Seconds from one turn to the next now."""
+        return TURN * self.pace
+
     def windows(self) -> dict[int, Window]:
         """The newest window of each job that has one."""
         return {job: tracked.window for job, tracked in list(self._tracked.items()) if tracked.window is not None}
@@ -196,7 +201,7 @@ class Tracking:
     def _keep_to_budget(self, tracker: Tracker) -> None:
         """Twice as slow above the budget, twice as fast below a third of it; judged over ten turns."""
         now = time.monotonic()
-        if now - self._judged < 10 * TURN * self.pace:
+        if now - self._judged < 10 * self.seconds:
             return
         spent = self._spent + tracker.cpu()
         share = (spent - self._spent_before) / (now - self._judged)
