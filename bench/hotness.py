@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +48,10 @@ LIMIT = 30 * 10**9 // 128 // 10
 """Bytes per second that each side may move: a tenth of the slow tier's bandwidth, in the model's scale."""
 DAMON = Path("/sys/kernel/mm/damon/admin/kdamonds")
 SCANNING = Path("/sys/kernel/debug/sched/numa_balancing")
-SCAN_MS = 200
+SCANS = {"scan_delay_ms": 100, "scan_size_mb": 16, "scan_period_min_ms": 160, "scan_period_max_ms": 160}
 """NUMA balancing scans a process by its own run time, and the load, to spare emulation, rests nearly all the time: so
-it is scanned as often as the kernel can (1000 by default; task_scan_min() makes it 100 ms of run time here)."""
+it is scanned as fast as the kernel can (2.5 GB in a second of run time: task_scan_min() and task_nr_scan_windows()), in
+small steps: the faults of a large one come in one round of the load, and nearly all meet the limit on promotions."""
 SETS = ("contiguous", "hashed", "zipf")
 SIDES = ("ours", "kernel", "damon")
 TEXTS = {
@@ -372,7 +373,7 @@ def kernel(limit: int) -> Iterator[Load]:
     rate.write_text(str(max(limit // 1_000_000, 1)))
     if not SCANNING.exists():
         subprocess.run(["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"], check=True)
-    put(SCANNING, {"scan_period_min_ms": SCAN_MS, "scan_period_max_ms": SCAN_MS})
+    put(SCANNING, SCANS)
     before = counters("numa_hint_faults", "pgpromote_success", "pgdemote_kswapd", "pgdemote_direct")
     with settings(balancing=2, demotion=True), running("contiguous", "--node", str(CXL)) as load:
         yield load
@@ -436,7 +437,7 @@ def counters(*names: str) -> dict[str, int]:
     return {name: int(found[name]) for name in names}
 
 
-def put(place: Path, values: dict[str, object]) -> None:
+def put(place: Path, values: Mapping[str, object]) -> None:
     """Write small files below a folder."""
     for name, value in values.items():
         (place / name).write_text(str(value))
