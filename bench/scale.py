@@ -5,7 +5,8 @@ with MUNGE, as real ones do, while submissions are asked for at the first servic
 PostgreSQL is restarted, and the second service is killed and started again. Then every acknowledged measurement and
 report must be in the database. PostgreSQL, both services, munged and the agents share this machine's cores.
 
-Beside it: 1,000 sbatch in series with Tierwise against Slurm alone, and what node weights add to a scheduling cycle.
+Beside it: 1,000 sbatch in series with Tierwise against Slurm alone, what node weights add to a scheduling cycle, and
+what the end of a job costs (scale_endings.py).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 
 from figures import Figure, publish
 from scale_agents import INTERVAL
+from scale_endings import endings
 from sqlalchemy import text
 from submit import check_planned, pair, percentile, run, sbatch_rate
 
@@ -310,7 +312,7 @@ def run_as_root(stack: Stack, *argv: str) -> str:
     return run(stack, list(argv), user="root")
 
 
-PARTS = {"agents": agents, "burst": burst, "cycle": cycle}
+PARTS = {"agents": agents, "burst": burst, "cycle": cycle, "endings": endings}
 
 
 def main() -> None:

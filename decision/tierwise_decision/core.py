@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 
 import tierwise
 from tierwise.messages import Health, JobReport, NodeSample
@@ -11,6 +12,7 @@ from tierwise_decision.cluster import Cluster, check_tiers
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database.engine import open_engine
 from tierwise_decision.database.store import Store
+from tierwise_decision.endings import Endings
 from tierwise_decision.failures import Failures
 from tierwise_decision.history import History
 from tierwise_decision.jobs import Jobs
@@ -50,6 +52,8 @@ class Core:
         self.jobs.history = self.history
         self.failures = Failures(self.slurm, self.requests, self.history, self.submit.gres, self.complain)
         self.failures.likely = self.sizing.likely
+        listed = Path(config.service.hook_socket).with_name("ended")
+        self.endings = Endings(self.slurm, self.history, self.complain, listed)
         self.history.kind_of = self.sizing.kind_of
         self.plans.mended = self.failures.next_memory
         self.submit.exclude, self.submit.excluded = self.nodes.exclusions.choose, self.nodes.exclusions.wrote

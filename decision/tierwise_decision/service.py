@@ -47,6 +47,7 @@ async def serve(settings: Settings) -> None:
             writer = group.create_task(core.store.run())
             forgetting = group.create_task(core.forget())
             accounting = group.create_task(core.history.follow_accounting())
+            ending = group.create_task(core.endings.run())
             watching = group.create_task(core.nodes.run())
             learning = group.create_task(core.sizing.run())
             serving = [group.create_task(listener.run_until_stopped()) for listener in listeners]
@@ -60,6 +61,7 @@ async def serve(settings: Settings) -> None:
             await asyncio.wait(serving)
             forgetting.cancel()
             accounting.cancel()
+            ending.cancel()
             watching.cancel()
             learning.cancel()
             await core.nodes.stop()

@@ -98,6 +98,10 @@ class Slurm(Protocol):
     def job(self, job_id: int, target: str = "") -> SlurmJob | None:
         """A job that slurmctld still knows; None when it does not. `target` spares looking at all tasks of an array."""
 
+    def jobs(self, ids: Sequence[int]) -> Sequence[SlurmJob]:
+        """The jobs of these ids, of many at once: who needs one asks for that one. What slurmctld has forgotten is left
+        out."""
+
     def script(self, job_id: int) -> str:
         """The batch script's text; empty where there is none."""
 

@@ -36,6 +36,13 @@ class Client:
         found = (jobs.job(record) for record in jobs.ask(self._run, target or str(job_id), self.job_fields))
         return next((job for job in found if job.job_id == job_id), None)
 
+    def jobs(self, ids: Sequence[int]) -> Sequence[SlurmJob]:
+        """See Slurm. About a single id that it does not know squeue fails, about two it does not."""
+        wanted = set(ids)
+        target = ",".join(map(str, ids if len(ids) > 1 else (*ids, *ids)))
+        found = (jobs.job(record) for record in jobs.ask(self._run, target, self.job_fields))
+        return [job for job in found if job.job_id in wanted]
+
     def script(self, job_id: int) -> str:
         """See Slurm."""
         if self._fetch:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
 import pytest
 from decision_service import ALICE, BOB, Service, eventually, job_report
 
+from tierwise.config import Config, ServiceConfig
 from tierwise.errors import RefusedError
 from tierwise.local import ask
+from tierwise.slurm import SlurmError, SlurmJob
+from tierwise_decision import endings
+from tierwise_decision.core import Core
+from tierwise_decision.endings import Endings
+from tierwise_decision.settings import Settings
 
 NOW = int(time.time())
 
@@ -68,3 +78,54 @@ def test_a_question_about_no_job(service: Service, job_id: str) -> None:
     with pytest.raises(RefusedError):
         ask(str(service.hook), {"op": "ending", "job_id": job_id}, 20)
     assert service.submit("cap")["status"] == "ok"
+
+
+class ThreeJobs:
+    """A Slurm that does not answer at first, and then knows three of the jobs that are asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[Sequence[int]] = []
+        ended = SlurmJob(job_id=1, uid=ALICE, state="COMPLETED", started=NOW * 10**9, ended=NOW * 10**9, batch=False)
+        self.known = {
+            1: ended,
+            2: msgspec.structs.replace(ended, job_id=2, state="PENDING", restarts=1),
+            3: msgspec.structs.replace(ended, job_id=3, state="COMPLETING"),
+        }
+
+    def jobs(self, ids: Sequence[int]) -> Sequence[SlurmJob]:
+        self.asked.append(ids)
+        if len(self.asked) == 1:
+            raise SlurmError("no answer")
+        return [self.known[job_id] for job_id in ids if job_id in self.known]
+
+    def job(self, job_id: int, target: str = "") -> SlurmJob | None:
+        return self.known.get(job_id)
+
+
+def test_the_list_of_jobs_that_ended_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked about together, again where Slurm is silent or a job is not final; a run that is gone is not made up."""
+    monkeypatch.setattr(endings, "EVERY", 0.02)
+    listed = tmp_path / "ended"
+    listed.write_bytes(b"1 0 n1\n2 0 n2\n3 0 n[1-3]\nx\n\xff 0 n1\n4 0 n4\n")
+
+    async def follow() -> dict[int, list[str]]:
+        core = Core(Settings(Config(service=ServiceConfig(database=f"sqlite:///{tmp_path}/db", spool=f"{tmp_path}/s"))))
+        slurm = ThreeJobs()
+        writer = asyncio.create_task(core.store.run())
+        following = asyncio.create_task(Endings(slurm, core.history, core.complain, listed).run())  # type: ignore[arg-type]
+        async with asyncio.timeout(60):
+            while not await core.history.attempts(1):
+                await asyncio.sleep(0.02)
+            slurm.known[3] = msgspec.structs.replace(slurm.known[3], state="COMPLETED")
+            while not await core.history.attempts(3):
+                await asyncio.sleep(0.02)
+            found = {job: [one.node_list for one in await core.history.attempts(job)] for job in range(1, 5)}
+            following.cancel()
+            core.store.close()
+            await writer
+        assert slurm.asked[:2] == [(1, 2, 3, 4)] * 2
+        assert slurm.asked[-1] == (3,)
+        return found
+
+    assert asyncio.run(follow()) == {1: ["n1"], 2: [], 3: ["n[1-3]"], 4: []}
+    assert not listed.exists()

@@ -42,6 +42,9 @@ class SlowSlurm:
     def job(self, job_id: int, target: str = "") -> SlurmJob | None:
         return self.one
 
+    def jobs(self, ids: Sequence[int]) -> Sequence[SlurmJob]:
+        return [self.one]
+
     def script(self, job_id: int) -> str:
         return "#!/bin/sh\n"
 

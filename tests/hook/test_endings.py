@@ -52,3 +52,29 @@ def test_a_service_that_is_no_use(script: str, behaviour: Behaviour, tmp_path: P
 @pytest.mark.parametrize("script", TOLD)
 def test_nobody_is_there(script: str, tmp_path: Path) -> None:
     assert run(installed(script, tmp_path)).returncode == 0
+
+
+WELL = {b"SLURM_JOB_EXIT_CODE2": b"0:0", b"SLURM_JOB_NODELIST": b"n[1-2]"}
+
+
+@pytest.mark.parametrize(
+    ("more", "listed"),
+    [({}, True), ({b"SPANK_TIER_RETRY": b"1"}, False), ({b"SLURM_JOB_EXIT_CODE2": b"0:125"}, False)],
+)
+def test_who_ended_well_and_wants_no_retry_is_only_listed(
+    more: dict[bytes, bytes], listed: bool, tmp_path: Path
+) -> None:
+    script = installed("epilog_slurmctld", tmp_path)
+    with listening(tmp_path / "hook.sock", agrees) as asked:
+        done = run(script, more=WELL | more)
+    assert (done.returncode, done.stderr, len(asked)) == (0, b"", 0 if listed else 1)
+    assert (tmp_path / "ended").exists() == listed
+    if listed:
+        assert (tmp_path / "ended").read_text() == "42 3 n[1-2]\n"
+
+
+def test_a_list_that_cannot_be_written_keeps_nothing_from_the_service(tmp_path: Path) -> None:
+    (tmp_path / "ended").mkdir()
+    with listening(tmp_path / "hook.sock", agrees) as asked:
+        done = run(installed("epilog_slurmctld", tmp_path), more=WELL)
+    assert (done.returncode, done.stderr, len(asked)) == (0, b"", 1)

@@ -84,6 +84,13 @@ def test_who_says_no_requeue_is_not_requeued(stack: Stack) -> None:
     assert "--no-requeue" in only.action
 
 
+def test_a_job_that_ends_well_is_known_too(stack: Stack) -> None:
+    job = stack.sbatch("#!/bin/sh\ntrue\n", TOO_SMALL, "--tier=cap")
+    assert stack.wait(job)["JobState"] == "COMPLETED"
+    (only,) = attempts(stack, job, 1)
+    assert (only.cause, only.memory, only.cpus, only.action) == ("well", 100 * MIB, 1, "")
+
+
 def test_not_without_permission(stack: Stack) -> None:
     job = stack.sbatch(hungry("no permission"), TOO_SMALL)
     assert stack.wait(job)["JobState"] == "OUT_OF_MEMORY"
