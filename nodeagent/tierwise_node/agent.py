@@ -93,6 +93,7 @@ class Agent:
         self._answers = answers = Answers(
             jobs, cgroups, topology, doctor.look, marks, staging.answers if staging else None, hotness.heatmap
         )
+        await answers.endings.look()  # before the first beat takes these jobs for lost
         tasks = [asyncio.create_task(each.run()) for each in (watch, deliveries, answers.endings)]
         tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
         tasks.append(asyncio.create_task(hotness.run()))

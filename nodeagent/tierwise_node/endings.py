@@ -24,14 +24,18 @@ class Endings:
             log.error("%s: %s: an epilog's message that is lost will not be noticed", folder, error.strerror)
 
     async def run(self) -> None:
-        """End the jobs of which only a mark tells, until cancelled."""
+        """Look again and again, until cancelled."""
         while True:
-            for job_id in self._marked():
-                try:
-                    await self.end_marked(job_id)
-                except Exception:
-                    log.exception("job %d could not be ended", job_id)
             await asyncio.sleep(LOOK)
+            await self.look()
+
+    async def look(self) -> None:
+        """End the jobs of which only a mark tells."""
+        for job_id in self._marked():
+            try:
+                await self.end_marked(job_id)
+            except Exception:
+                log.exception("job %d could not be ended", job_id)
 
     async def end(self, job_id: int) -> None:
         """The job has left the node; ending it twice does no harm. Its mark goes last: a killed agent finds it."""
