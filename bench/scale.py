@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -50,7 +51,7 @@ RESTART_AT, KILL_AT, BACK_AFTER = 0.5, 0.75, 5.0
 """When PostgreSQL is restarted and a service killed, as shares of the time; seconds until that service is back."""
 ASK_EVERY = 0.05
 BURST, SERIES = 1000, 50
-CONFIGURED, CYCLE_SECONDS = 1000, 60.0
+CONFIGURED, CYCLE_SECONDS, FEEDERS = 1000, 60.0, 40
 
 
 class PostgreSQL:
@@ -284,13 +285,15 @@ def feed(ours: Stack, plain: Stack, seconds: float) -> None:
     with (
         DecisionClient(str(ours.layout.decision_socket)) as one,
         DecisionClient(str(plain.layout.decision_socket)) as other,
+        ThreadPoolExecutor(FEEDERS) as pool,
     ):
         while time.monotonic() < until:
+            said = []
             for number in range(1, CONFIGURED + 1):
                 use = Utilisation(cpu=source.random() * 0.75, memory=source.random() * 0.75)
                 batch = TelemetryBatch(f"x{number}", hardware, (Measurement(time.time_ns(), 10.0, use, use),))
-                one.telemetry(batch)
-                other.telemetry(batch)
+                said += [(one, batch), (other, batch)]
+            list(pool.map(lambda words: words[0].telemetry(words[1]), said))
 
 
 def published(stack: Stack) -> int:
