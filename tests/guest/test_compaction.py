@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from handmade import NOBODY, JobCgroups, hand_made, running_agent, until
+from handmade import NOBODY, hand_made, running_agent, until
 
 from tierwise.units import MIB
 from tierwise_node.compaction import free, huge
@@ -40,13 +40,14 @@ time.sleep(600)
 
 
 def test_a_tier_in_pieces_is_compacted_for_a_plan_and_the_gain_is_told() -> None:
-    with running_agent(NODE, {"sample_interval": 0.5}) as agent, cgroups() as jobs, in_pieces():
+    jobs_of_node = contextmanager(hand_made)(NODE)
+    with running_agent(NODE, {"sample_interval": 0.5}) as agent, jobs_of_node as jobs, in_pieces():
         assert free([CXL]) > 100 * MIB
         before = huge([CXL])
         assert before < 50 * MIB
         jobs.make(1)
         agent.ask(op="task", job_id=1, step=0, uid=NOBODY, tier="cap", mem=100 * MIB)
-        events = until(lambda: [each for each in told(agent.ask(op="events", since=0, job_id=1)["json"])], "it", 60)
+        events = until(lambda: told(agent.ask(op="events", since=0, job_id=1)["json"]), "the tier to be compacted", 60)
         assert "free in huge pages on cxl" in events[0]
         assert huge([CXL]) > before + 50 * MIB
         agent.ask(op="epilog", job_id=1, uid=NOBODY)
@@ -58,22 +59,20 @@ def told(events: str) -> list[str]:
 
 
 @contextmanager
-def cgroups() -> Iterator[JobCgroups]:
-    """Cgroups of this module's job."""
-    yield from hand_made(NODE)
-
-
-@contextmanager
 def in_pieces() -> Iterator[None]:
     """Somebody's memory on CXL that leaves SPARE MiB whole, and HOLES / 2 MiB in single pages."""
     size = free([CXL]) // MIB - HOLES - SPARE
     argv = ["numactl", f"--preferred={CXL}", sys.executable, "-c", FILLS, str(size), str(HOLES), str(PMEM)]
     Path("/proc/sys/vm/drop_caches").write_text("3")
+    by_itself = Path("/proc/sys/vm/compaction_proactiveness")
+    before = by_itself.read_text()
+    by_itself.write_text("0")  # else the kernel may be first
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         yield
     finally:
+        by_itself.write_text(before)
         process.kill()
         process.wait()
