@@ -23,6 +23,7 @@ Answer = dict[str, str | int]
 _KEPT = 256
 """Characters of a job's name, account and partition that are kept."""
 _MAX_NOTICE = 512
+_MOST_OUTLOOKS = 1000
 
 
 Number = Annotated[str, Meta(pattern=r"^([0-9]{1,18})?$")]
@@ -74,6 +75,9 @@ class Submit:
         self._cluster = cluster
         self._requests = requests
         self._sizing = sizing
+        self._outlooks: dict[tuple[Request, int, bool, bool, float], Outlook] = {}
+        self._outlooks_of = 0
+        """The version of the cluster that they are for."""
         self.exclude: Callable[[str, Wanted], tuple[str, ...]] = lambda partition, wanted: ()
         """Which nodes a job of a partition is to be kept off; `excluded` is told of the job's token."""
         self.excluded: Callable[[str, tuple[str, ...]], None] = lambda token, names: None
@@ -155,14 +159,22 @@ class Submit:
         return {"status": "ok", "nonce": job.nonce, "token": token}
 
     def _outlook(self, job: Submission, request: Request, *, explicit: bool) -> Outlook:
-        return outlook(
-            request,
-            job.mem,
-            explicit=explicit,
-            whole_node=job.whole_node,
-            shapes=self._cluster.shapes(),
-            pin_share=self._settings.config.agent.pin_share,
-        )
+        """Remembered while the cluster keeps its shapes: who submits in a loop asks for the same again and again."""
+        share = self._settings.config.agent.pin_share
+        if self._outlooks_of != self._cluster.version:
+            self._outlooks_of = self._cluster.version
+            self._outlooks.clear()
+        key = (request, job.mem, explicit, job.whole_node, share)
+        known = self._outlooks.get(key)
+        if known is None:
+            shapes = self._cluster.shapes()
+            known = outlook(
+                request, job.mem, explicit=explicit, whole_node=job.whole_node, shapes=shapes, pin_share=share
+            )
+            self._outlooks[key] = known
+            if len(self._outlooks) > _MOST_OUTLOOKS:
+                del self._outlooks[next(iter(self._outlooks))]
+        return known
 
 
 def wanted(job: Submission) -> Wanted:
