@@ -112,7 +112,7 @@ def test_no_node_is_known(fresh_service: Service) -> None:
     assert (answer["status"], answer.get("gres")) == ("ok", None)
     assert "no node has reported" in answer["notice"]
     fresh_service.client().sample(node_sample())
-    assert "gres" in fresh_service.submit("cap"), "what was answered before is forgotten"
+    assert "gres" in fresh_service.submit("lat"), "what was answered before is forgotten"
 
 
 def test_configured_preference_and_no_gres_and_a_reload(make_service: Callable[..., Service]) -> None:
