@@ -93,9 +93,18 @@ class Service:
         )
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it, with the priority that its unit has (etc/systemd), and wait until it answers."""
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "tierwise_decision.main", "--config", str(self._config)]
+            command = [
+                "nice",
+                "-n",
+                "-10",
+                sys.executable,
+                "-m",
+                "tierwise_decision.main",
+                "--config",
+                str(self._config),
+            ]
             self.process = subprocess.Popen(command, stderr=log, env=os.environ | {"SLURM_CONF": "/nonexistent"})
         deadline = time.monotonic() + 60
         while not self.answers():
