@@ -141,7 +141,7 @@ def only_kin_share(pid: int) -> bool:
     """
     try:
         return int(Path(f"/proc/{pid}/ksm_merging_pages").read_text()) == 0
-    except OSError:  # a kernel without KSM, or before 5.19; or the process has ended
+    except (OSError, ValueError):  # a kernel without KSM, or before 5.19; or the process has ended: then it is empty
         return not Path("/sys/kernel/mm/ksm/run").exists()
 
 

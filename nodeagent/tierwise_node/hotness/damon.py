@@ -19,8 +19,9 @@ from tierwise_policy.heat import RANGE
 SLOTS = 4
 """Kdamonds: each costs its CPU even when it finds nothing, so small jobs share them."""
 PACE = Attributes(sample=0.1, samples=10, least_regions=50, most_regions=400)
-"""A window a second: pages can't follow sooner than it ends, and who wants less noise adds windows up; 400 regions are about 3,000 page table walks a second and kdamond."""
-PATIENCE = 20.0
+"""A window a second: pages can't follow sooner than it ends, and who wants less noise adds windows up; 400 regions are
+about 3,000 page table walks a second and kdamond."""
+PATIENCE = 5.0
 """Seconds that a kdamond runs at least before new processes of its jobs make it begin again: its regions start coarse
 and halve once an aggregation."""
 TICKS = os.sysconf("SC_CLK_TCK")

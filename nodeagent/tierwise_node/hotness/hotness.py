@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # numpy takes 25 MB: an agent without jobs goes without
     from tierwise_policy.heat import Window
 
 log = logging.getLogger(__name__)
-SMALLEST = 32 << 20
+SMALLEST = 4 << 20
 """Bytes below which a job is not worth it."""
 AT_REST = 2.0
 """Seconds after which an agent without such jobs looks again."""
