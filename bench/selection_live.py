@@ -22,7 +22,8 @@ LOADED = "node2"
 PATIENCE = 900.0
 LOOP = "while :; do :; done"
 TURN_ON = (
-    'sed -i \'s/^\\[service\\]$/[service]\\nweights = ["main"]/\' "$TIERWISE_CONFIG" && pkill -HUP -f tierwise_decision'
+    'sed -i \'s/^\\[service\\]$/[service]\\nweights = ["main"]/\' "$TIERWISE_CONFIG"'
+    " && pkill -HUP -f '[t]ierwise.decision'"
 )
 
 

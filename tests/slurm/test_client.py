@@ -102,6 +102,25 @@ def test_how_jobs_end(client: Client, replay: Replay, name: str) -> None:
     assert (job.per_cpu, job.cpus) == ((True, 2) if name == "signal" else (False, job.cpus))
 
 
+def test_several_jobs_are_asked_about_at_once(replay: Replay) -> None:
+    asked: list[str] = []
+
+    def run(argv: Sequence[str]) -> str:
+        """squeue's answer about several jobs: those about each, one after the other."""
+        (wanted,) = (word for word in argv if word.startswith("--jobs="))
+        asked.append(wanted)
+        ids = dict.fromkeys(wanted.removeprefix("--jobs=").split(","))
+        return "".join(replay([f"--jobs={one}" if word == wanted else word for word in argv]) for one in ids)
+
+    client = Client(run, "22.05.8")
+    fails, signal = (replay.jobs[name] for name in ("fails", "signal"))
+    assert [job.job_id for job in client.jobs([fails, signal])] == [fails, signal]
+    assert [job.state for job in client.jobs([fails])] == ["FAILED"]
+    assert asked == [f"--jobs={fails},{signal}", f"--jobs={fails},{fails}"], (
+        "about one that it forgot squeue would fail"
+    )
+
+
 def test_memory_that_was_not_enough(client: Client, replay: Replay) -> None:
     """Where the recording had cgroups: a chroot has none, and its job ends well."""
     job, step = client.job(replay.jobs["memory"]), client.job(replay.jobs["step"])
