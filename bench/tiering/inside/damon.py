@@ -11,6 +11,7 @@ and grows at each step by how far its goal is away, a fifth or less here: with s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -59,7 +60,7 @@ HOT = {
 
 
 def start(pids: Sequence[int]) -> None:
-    """Let one kdamond watch and move these processes."""
+    """Let one kdamond watch and move these processes. It runs on this process's CPU, as the agent's do on its."""
     _write(ADMIN, {"nr_kdamonds": 1})
     context = ADMIN / "0/contexts/0"
     _write(ADMIN / "0/contexts", {"nr_contexts": 1})
@@ -72,6 +73,7 @@ def start(pids: Sequence[int]) -> None:
     for number, scheme in enumerate((COLD, HOT)):
         _write(context / f"schemes/{number}", scheme)
     _write(ADMIN / "0", {"refresh_ms": 100, "state": "on"})
+    os.sched_setaffinity(int((ADMIN / "0/pid").read_text()), os.sched_getaffinity(0))
 
 
 def stop() -> dict[str, int]:

@@ -84,7 +84,8 @@ class Kdamonds:
             (self._folder / "nr_kdamonds").write_text(str(self.count))
 
     def on(self, index: int, pids: Sequence[int], attributes: Attributes) -> None:
-        """Let one look at these processes, from the beginning. Raises ProcessLookupError when all have ended."""
+        """Let one look at these processes, from the beginning, on the CPUs that the agent may use: who keeps the agent
+        off the jobs' CPUs means what works for it, too. Raises ProcessLookupError when all have ended."""
         self.off(index)
         self._kept.targets[index] = list(pids)
         self._keep(self._kept)
@@ -106,6 +107,8 @@ class Kdamonds:
         for number, pid in enumerate(pids):
             (context / f"targets/{number}/pid_target").write_text(str(pid))
         (place / "state").write_text("on")
+        with contextlib.suppress(OSError):  # it has ended already, or we may not
+            os.sched_setaffinity(self.running(index), os.sched_getaffinity(0))
 
     def off(self, index: int) -> None:
         """End one, if it runs."""
