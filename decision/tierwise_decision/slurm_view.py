@@ -32,10 +32,7 @@ class SlurmView:
 
     def eligible(self, partition: str) -> set[str]:
         """The nodes of a partition that jobs can get now."""
-        if partition not in self._eligible:
-            usable = {name for name, node in self.nodes.items() if partition in node.partitions and node.usable}
-            self._eligible[partition] = usable
-        return self._eligible[partition]
+        return self._eligible.get(partition, set())
 
     def knows(self, node: str) -> bool | None:
         """Whether a node is in slurm.conf; None: nobody can say, or it may have come since the last look."""
@@ -45,8 +42,7 @@ class SlurmView:
 
     async def look(self) -> None:
         """Ask now. Raises UnavailableError."""
-        self.nodes = await self.ask(lambda client: client.nodes())
-        self._eligible = {}
+        self.nodes, self._eligible = await self.ask(_nodes)
         self._looked = time.monotonic()
 
     async def ask(self, question: Callable[[SlurmNodes], T]) -> T:
@@ -59,3 +55,13 @@ class SlurmView:
         except SlurmError as error:
             self._complain("slurm", str(error))
             raise UnavailableError(str(error)) from None
+
+
+def _nodes(client: SlurmNodes) -> tuple[Mapping[str, SlurmNode], dict[str, set[str]]]:
+    """The nodes, and the usable ones of each partition: put together here, for a submission that asks must not wait."""
+    nodes = client.nodes()
+    eligible: dict[str, set[str]] = {}
+    for name, node in nodes.items():
+        for partition in node.partitions if node.usable else ():
+            eligible.setdefault(partition, set()).add(name)
+    return nodes, eligible
