@@ -90,8 +90,8 @@ static bool is_status(const struct answer *answer, const char *status)
 	return strcmp(lines_get(&answer->lines, "status"), status) == 0;
 }
 
-/* Ask for the task's memory policy and set it. False: the agent does not answer. */
-static bool set_up_memory(spank_t spank, const struct step *step)
+/* Ask for the task's memory policy and set it. */
+static void set_up_memory(spank_t spank, const struct step *step)
 {
 	struct option option = option_of_task(spank);
 	bool policy_set = policy_is_set();
@@ -99,12 +99,12 @@ static bool set_up_memory(spank_t spank, const struct step *step)
 	struct answer answer;
 
 	if (!ask_about_task(spank, step, option.directive, policy_set, &answer))
-		return false;
+		return;
 	if (*option.directive && is_status(&answer, "refused")) {
 		if (option.own && step->speaks)
 			tell_refusal(step, option.directive, lines_get(&answer.lines, "reason"));
 		if (!ask_about_task(spank, step, "", policy_set, &answer)) /* under the job's plan, then */
-			return false;
+			return;
 	}
 	if (!is_status(&answer, "ok")) {
 		if (step->speaks)
@@ -113,7 +113,6 @@ static bool set_up_memory(spank_t spank, const struct step *step)
 	} else if (!policy_set) {
 		set_policy(step, &answer.lines);
 	}
-	return true;
 }
 
 /* For the task prolog, which comes after us: a step's own option is in no environment, else. */
@@ -131,8 +130,9 @@ void task_start(spank_t spank, const struct settings *settings)
 	struct step step;
 
 	show_environment_option(spank);
-	if (!step_find(spank, settings, "task_init", &step) || !set_up_memory(spank, &step))
+	if (!step_find(spank, settings, "task_init", &step))
 		return;
+	set_up_memory(spank, &step); /* an answer that comes too late costs the policy, not the files: they may be waited for */
 	spank_setenv(spank, "TIERWISE_SOCKET", step.socket, 1); /* for libtierwise and tierwise-exec */
 	files_show(spank, &step);
 }
