@@ -5,7 +5,6 @@ What is found is read from numa_maps by the lab itself. The agent's part below S
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from tierwise.client import DecisionClient
 from tierwise.errors import RefusedError
 from tierwise.messages import JobReport, JobSample
 from tierwise.tiers import Tier
-from tierwise_lab import native
 from tierwise_lab.commands import ALICE
 from tierwise_lab.daemons import wait_until
 from tierwise_lab.numa_maps import anonymous_bytes
-from tierwise_lab.options import REPOSITORY, StackOptions
+from tierwise_lab.options import REPOSITORY
 from tierwise_lab.stack import Stack
 from tierwise_policy.placement import agrees
 
@@ -27,16 +25,6 @@ MIB = 1 << 20
 HELD = 100
 PATIENCE_S = 120
 Found = dict[str, int]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    node = dataclasses.replace(native.this_host(), cpus=8)
-    extra = ("SlurmdParameters=config_overrides",)
-    with Stack(StackOptions(cluster=(node,), extra_slurm_conf=extra)) as running:
-        hold = running.layout.home(ALICE) / "hold.py"
-        hold.write_text((REPOSITORY / "lab" / "tierwise_lab" / "hold.py").read_text())
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +42,9 @@ def tiers(client: DecisionClient) -> tuple[Tier, ...]:
 def submit(stack: Stack) -> Iterator[Callable[..., int]]:
     """Submits a batch script with `python` and `hold` in it; ends its jobs afterwards."""
     jobs: list[int] = []
-    hold = f"/usr/bin/python3 -I {stack.layout.home(ALICE)}/hold.py {HELD} keep"
+    program = stack.layout.home(ALICE) / "hold.py"
+    program.write_text((REPOSITORY / "lab" / "tierwise_lab" / "hold.py").read_text())
+    hold = f"/usr/bin/python3 -I {program} {HELD} keep"
 
     def submitting(body: str, *args: str) -> int:
         script = f"#!/bin/sh\n{body.format(hold=hold)}\n"

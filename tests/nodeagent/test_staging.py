@@ -1,6 +1,6 @@
 """Staging on a real agent: copies, who gets them, what goes for others, and what happens when things break.
 
-Everything runs on this machine's one tier; where pages land is for tests/guest/test_containers.py.
+Everything runs on this machine's one tier; where pages land is for tests/guest/test_slurm_containers.py.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """tierwise-exec with a real agent. The runtime is a script that prints how it was called: the real one is in the guest
-(tests/guest/test_containers.py)."""
+(tests/guest/test_slurm_containers.py)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from handmade import NOBODY, AgentProcess, until
 
 from tierwise.local import ask
 from tierwise_cli.container.commandline import OF_SHELL, WITH_VALUE
-from tierwise_lab import onnode
 from tierwise_lab.options import REPOSITORY
 from tierwise_lab.stack import Stack
 
@@ -34,12 +32,6 @@ with open(sys.argv[1], "rb") as file:
         if f"file={sys.argv[1]}" in area:
             print(*re.findall(r"N(\\d+)=(\\d+)", area)[0], len(re.findall(r"N\\d+=", area)))
 """
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with Stack(onnode.options()) as running:
-        yield running
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -110,11 +102,13 @@ def test_the_manuals_examples(stack: Stack) -> None:
 
 
 def test_copies_lie_where_jobs_are_planned_and_containers_read_them(stack: Stack) -> None:
-    """A job with nothing but fast memory beside one with slow memory, whose container has its scratch, too."""
+    """A job with nothing but fast memory, and one with slow memory, whose container has its scratch, too."""
     lat = stack.sbatch(
         f"#!/bin/sh\npython3 -IS -c '{WHERE}' $(readlink -f $TIERWISE_STAGE/model)\n",
         *("--mem=100M", "--tier=lat", "--tier-stage=/data/model", "--tier-stage-wait=60"),
     )
+    assert stack.wait(lat, timeout=120)["JobState"] == "COMPLETED", stack.output(lat)
+    assert stack.output(lat) == f"{DRAM} {MIB // 4096} 1\n"
     inside = 'head -n1 /data/table.csv; ls $TIERWISE_STAGE/; mount | grep -c " /data/table.csv "; ls $TIERWISE_SCRATCH'
     script = f"""#!/bin/sh
 WHERE='{WHERE}'
@@ -128,8 +122,6 @@ tierwise-exec --silent exec -B /data /data/image.sif sh -c '{inside}'
     said = stack.output(job).splitlines()
     table = -(-(DATA / "table.csv").stat().st_size // 4096)
     assert said == [f"{CXL} {8 * MIB // 4096} 1", f"{CXL} {table} 1", "1,2,3", "table.csv", "1", "file"]
-    assert stack.wait(lat, timeout=120)["JobState"] == "COMPLETED", stack.output(lat)
-    assert stack.output(lat) == f"{DRAM} {MIB // 4096} 1\n"
 
 
 APART = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", 'mount -t tmpfs hidden /data; exec "$@"', "sh")
