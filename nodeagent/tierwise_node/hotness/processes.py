@@ -14,7 +14,7 @@ LOOKS = 64
 """Processes of a job looked at in one turn."""
 LARGEST = 8
 """Processes of a job that are tracked, at most."""
-SMALLEST = 16 << 20
+SMALLEST = 4 << 20
 """Bytes below which a process is not worth it."""
 KIB = 1024
 
