@@ -13,7 +13,6 @@ from tierwise.errors import ConfigError
 from tierwise_node import pages
 from tierwise_node.answers import Answers
 from tierwise_node.cgroups import Cgroups
-from tierwise_node.compaction import Compaction
 from tierwise_node.deliveries import Deliveries
 from tierwise_node.doctor import Doctor
 from tierwise_node.hotness.hotness import Hotness
@@ -97,7 +96,6 @@ class Agent:
         tasks = [asyncio.create_task(each.run()) for each in (watch, deliveries, answers.endings)]
         tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
         tasks.append(asyncio.create_task(hotness.run()))
-        tasks.append(asyncio.create_task(Compaction(jobs, topology).run()))
         self._memory.use(jobs, cgroups, topology, agent.shared_share, agent.retain.replace("%n", self._node))
         if after_absence:
             self._memory.find_again(cgroups)

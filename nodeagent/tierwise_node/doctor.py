@@ -16,8 +16,7 @@ from tierwise.config import Config
 from tierwise.errors import CredentialError
 from tierwise.messages import Mechanism
 from tierwise.munge import Munge
-from tierwise.units import format_size
-from tierwise_node import compaction, pages
+from tierwise_node import pages
 from tierwise_node.cgroups import Cgroups
 from tierwise_node.deliveries import Deliveries
 from tierwise_node.hotness.hotness import Hotness
@@ -58,10 +57,9 @@ class Doctor:
         """A row for each mechanism. May take seconds where munged does not answer."""
         looks: tuple[Callable[[], Mechanism], ...] = (
             self._cgroup, self._tiering, self._figures, self._preferred_many, self._numa_balancing_flag,
-            self._weighted_interleave, self._interleave_weights, self._moves, self._huge_pages, self._compaction,
-            _numa_balancing, _demotion, self._movable, self._memory_min, self._damon, self._soft_dirty, _pagemap_scan,
-            _pressure, self._munge, self._service, self._kept,
-            lambda: staging_and_scratch(self._config.agent.stage.path),
+            self._weighted_interleave, self._interleave_weights, self._moves, self._huge_pages, _numa_balancing,
+            _demotion, self._movable, self._memory_min, self._damon, self._soft_dirty, _pagemap_scan, _pressure,
+            self._munge, self._service, self._kept, lambda: staging_and_scratch(self._config.agent.stage.path),
         )  # fmt: skip
         return tuple(look() for look in looks)
 
@@ -134,14 +132,6 @@ class Doctor:
                     "huge pages", "fallback", "asked for page by page: without CAP_SYS_ADMIN none is known"
                 )
         return Mechanism("huge pages", "used", "moved whole: known by /proc/kpageflags")
-
-    def _compaction(self) -> Mechanism:
-        if not compaction.wanted():
-            return Mechanism("compaction", "off", "transparent huge pages are off: nobody wants it")
-        size = format_size(compaction.huge(self._topology.nodes(self._topology.order)))
-        return Mechanism(
-            "compaction", "used", f"where a plan wants huge pages and few are free: {size} in all tiers now"
-        )
 
     def _movable(self) -> Mechanism:
         names = self._topology.order[1:]
