@@ -63,7 +63,7 @@ def holding(mib: int) -> subprocess.Popen[bytes]:
 
 
 def test_the_largest_processes_of_the_jobs_user_are_chosen() -> None:
-    started = [holding(mib) for mib in (20, 40, 1)]
+    started = [holding(20), holding(40), subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE)]
     try:
         processes = Processes(os.getuid())
         chosen = processes.look([each.pid for each in started])
