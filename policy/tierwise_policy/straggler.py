@@ -23,6 +23,8 @@ MIN_RUNS = 8
 """Completed runs on a node before they are evidence."""
 MIN_SECONDS = 60.0
 """How much of the past must be known before a load is more than a moment's."""
+PAST_SECONDS = 300.0
+"""How much of it counts: a node that was idle all night is slow some minutes after it has become busy."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -33,12 +35,12 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 def busy(history: Sequence[Measurement], marked: bool = False) -> Evidence | None:
-    """Historic (the mean over `history`, weighted by time) and current utilisation by others, both above the
-    threshold. For a node that is `marked` already, the current one alone, and a lower threshold."""
+    """Historic (the mean over the last PAST_SECONDS of `history`, weighted by time) and current utilisation by others,
+    both above the threshold. For a node that is `marked` already, the current one alone, and a lower threshold."""
     if not history:
         return None
     resource, current = history[-1].others.busiest
-    past = history[:-1] if len(history) > 1 else history
+    past = _last(history[:-1] if len(history) > 1 else history)
     seconds = sum(one.seconds for one in past)
     historic = sum(one.others.busiest[1] * one.seconds for one in past) / seconds
     new = current >= BUSY and historic >= BUSY and seconds >= MIN_SECONDS
@@ -48,6 +50,17 @@ def busy(history: Sequence[Measurement], marked: bool = False) -> Evidence | Non
         f"{resource} {current:.0%} busy with what is not Slurm's, {historic:.0%} over the last {_span(seconds)}",
         round(current, 4),
     )
+
+
+def _last(history: Sequence[Measurement]) -> list[Measurement]:
+    """The newest measurements, as many as it takes to cover PAST_SECONDS."""
+    seconds, found = 0.0, list[Measurement]()
+    for one in reversed(history):
+        if seconds >= PAST_SECONDS:
+            break
+        found.append(one)
+        seconds += one.seconds
+    return found
 
 
 def slow(slowdowns: Mapping[str, Sequence[float]], marked: Collection[str] = ()) -> dict[str, Evidence]:

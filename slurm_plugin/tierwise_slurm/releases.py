@@ -11,7 +11,8 @@ class Slurm2205(Client):
 
 
 class Slurm2411(Client):
-    """24.11.5. sacct knows Restarts. GRES are written `gres/tier_dram:40`; both ways are understood."""
+    """24.11.5. sacct knows Restarts. GRES are written `gres/tier_dram:40`; both ways are understood. Requeued from
+    EpilogSlurmctld, jobs and array tasks keep their dependents and take a larger memory, as in 22.05."""
 
     account_fields = (*accounting.FIELDS, "Restarts")
 

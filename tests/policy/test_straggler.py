@@ -29,6 +29,8 @@ def test_a_long_and_present_load_marks_a_node() -> None:
     assert busy(measured(0.9, 0.9, 0.2)) is None, "it is calm now"
     assert busy(measured(0.9, 0.9, 0.95, seconds=5.0)) is None, "too short"
     assert busy([]) is None
+    assert busy(measured(*[0.0] * 60, *[1.0] * 10)), "what it did an hour ago is not held against its load"
+    assert busy(measured(*[0.0] * 60, *[1.0] * 8)) is None, "but minutes are"
 
 
 def test_a_mark_goes_when_the_load_has_gone_and_not_before() -> None:
