@@ -189,15 +189,33 @@ def cluster() -> Iterator[tuple[PostgreSQL, list[Service], Path]]:
         yield server, services, top / "munge/munge.sock"
 
 
+@contextmanager
+def bare_echo() -> Iterator[Path]:
+    """A socket at which nothing is done, with the service's priority: what the crowded machine itself costs."""
+    with tempfile.TemporaryDirectory(prefix="tw-echo-") as folder:
+        path = Path(folder, "echo.sock")
+        command = ["nice", "-n", "-10", sys.executable, str(HERE / "scale_echo.py"), str(path)]
+        process = subprocess.Popen(command)
+        try:
+            while not path.exists():
+                time.sleep(0.1)
+            yield path
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
 def agents(count: int = AGENTS, seconds: float = SECONDS) -> list[Figure]:
     """The fleet, the submissions meanwhile, the failures in the middle, and the counting afterwards."""
-    with cluster() as (server, services, munge_socket):
+    with cluster() as (server, services, munge_socket), bare_echo() as bare:
         command = [sys.executable, HERE / "scale_agents.py", str(seconds + INTERVAL), str(count), str(munge_socket)]
         ports = [str(service.port) for service in services]
         fleet = subprocess.Popen([*map(str, command), *ports], stdout=subprocess.PIPE, text=True)
         time.sleep(INTERVAL)  # each agent has said its first word
         submissions = Submissions(services[0].hook)
         submissions.start()
+        echo = Submissions(bare)
+        echo.start()
         time.sleep(seconds * RESTART_AT)
         calm = list(submissions.milliseconds)
         server.control("restart", "-m", "fast")
@@ -207,6 +225,7 @@ def agents(count: int = AGENTS, seconds: float = SECONDS) -> list[Figure]:
         services[1].start()
         said, _ = fleet.communicate(timeout=600)
         submissions.end()
+        echo.end()
         told = json.loads(said)
         for service in services:
             service.empty_spool()
@@ -220,6 +239,7 @@ def agents(count: int = AGENTS, seconds: float = SECONDS) -> list[Figure]:
         Figure("submit_p99_ms", "a submission meanwhile, 99th percentile ms", percentile(took, 0.99), at_most=20),
         Figure("submit_p99_ms_calm", "… before anything was broken", percentile(calm, 0.99), at_most=20),
         Figure("submit_median_ms", "… median ms", percentile(took, 0.5)),
+        Figure("echo_p99_ms", "a bare echo meanwhile, 99th percentile ms", percentile(echo.milliseconds, 0.99)),
         Figure("submit_failures", "… that had no answer", submissions.failures, at_most=0),
         Figure("lost_reports", "acknowledged, but not in the database", lost, at_most=0),
     ]  # fmt: skip
@@ -252,8 +272,8 @@ def burst() -> list[Figure]:
 def cycle() -> list[Figure]:
     """slurmctld's mean scheduling cycle over 1,000 nodes whose loads change all the time: weights on against off.
 
-    Cloud nodes that are never resumed stand for real ones; jobs that want all of them, while one is drained, make each
-    cycle go through all.
+    Cloud nodes that are never resumed stand for real ones; jobs that want all of them and a real one, which is busy,
+    make each cycle go through all.
     """
     lines = (
         "PrivateData=cloud",  # sinfo shows cloud nodes that are powered down
@@ -261,14 +281,14 @@ def cycle() -> list[Figure]:
         "ResumeProgram=/bin/true",
         "SuspendTime=100000",
         f"NodeName=x[1-{CONFIGURED}] CPUs=2 RealMemory=4000 State=CLOUD",
-        f"PartitionName=big Nodes=x[1-{CONFIGURED}] MaxTime=60 State=UP",
+        "PartitionName=big Nodes=ALL MaxTime=60 State=UP",
     )
     on = StackOptions(nodes=1, agents=False, extra_slurm_conf=lines, settings={"service": {"weights": ["big"]}})
     off = StackOptions(nodes=1, agents=False, extra_slurm_conf=lines)
     with Stack(on) as ours, Stack(off) as plain:
         for stack in (ours, plain):
-            run_as_root(stack, "scontrol", "update", "NodeName=x1", "State=DRAIN", "Reason=bench")
-            wish = f"sbatch -Q -p big -N {CONFIGURED} --mem=10 --wrap true"
+            stack.wait(stack.sbatch("#!/bin/sh\nsleep 3600\n", "--exclusive", "--mem=100"), "RUNNING")
+            wish = f"sbatch -Q -p big -N {CONFIGURED + 1} --mem=10 --wrap true"
             run(stack, ["sh", "-c", f"for n in $(seq 20); do {wish}; done"])
         feed(ours, plain, 30.0)  # weights are published for the first time
         changed = published(ours)
