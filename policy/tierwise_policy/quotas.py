@@ -120,7 +120,7 @@ def _lent(holding: Holding, wanted: Bytes, due: Bytes) -> Bytes:
 def _claim(tier: int, hot_at: Bytes, open_to_it: Bytes) -> int:
     """Hot bytes for which a job with a plan has no place on this tier or a faster one: what has cooled there but just
     arrived is in their way (`open_to_it`: without that)."""
-    return max(int(hot_at.sum() - np.maximum(open_to_it[: tier + 1], 0).sum()), 0)
+    return max(int(hot_at.sum() - open_to_it[: tier + 1].sum()), 0)
 
 
 def _lend(tier: int, size: int, mine: Bytes) -> None:

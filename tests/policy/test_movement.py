@@ -201,13 +201,13 @@ def test_idle_room_is_lent_to_what_is_hot_beyond_its_plan():
 
 def test_a_jump_right_after_a_promotion_is_followed_into_idle_room():
     machine = Machine((8 * AREA, GIB, GIB))
-    machine.add(1, [0.9] * 2 + [0.0] * 10, [2] * 12, mixed(2 * AREA, 10 * AREA))
+    machine.add(1, [0.9] * 3 + [0.0] * 10, [2] * 13, mixed(2 * AREA, 11 * AREA))
     machine.beat()
-    machine.heat(1, [0.0] * 10 + [0.9] * 2)
+    machine.heat(1, [0.0] * 10 + [0.9] * 3)
     machine.beat()
-    assert (machine.hot_on(1, 0), machine.on(1, 0)) == (2 * AREA, 4 * AREA)
+    assert (machine.hot_on(1, 0), machine.on(1, 0)) == (3 * AREA, 6 * AREA)
     machine.beat(seconds=SETTLED + 1)
-    assert (machine.hot_on(1, 0), machine.on(1, 0)) == (2 * AREA, 2 * AREA)
+    assert (machine.hot_on(1, 0), machine.on(1, 0)) == (3 * AREA, 3 * AREA)
 
 
 def test_what_was_lent_is_given_back_when_its_owner_grows():
