@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tierwise.tiers import Tier, TierName
-from tierwise_node import pages
 from tierwise_node.cgroups import V2Job
 from tierwise_node.jobs import Jobs
 from tierwise_node.pins import HardPins
@@ -31,8 +29,6 @@ PRESSED = 10.0
 """Seconds for which more is kept free after the kernel has told of pressure."""
 MOST_BEATS = 4
 """A beat that comes late may move what those before it did not, but no more than for so many."""
-STEP_ASIDE, STEP_BYTES = 10.0, 256 << 20
-"""Seconds between two looks at the agent's own memory, and how much of it is moved at once: it never has as much."""
 CLOSEST = 0.25
 """Seconds between two beats at least, whatever wakes the agent."""
 
@@ -64,7 +60,6 @@ class Watch:
         self._before: tuple[float, dict[TierName, int]] = (0.0, {})
         self._taken: dict[TierName, float] = {}
         self._since_last = interval
-        self._aside_again = 0.0
         jobs.wake = self._wake.set
 
     async def run(self) -> None:
@@ -103,17 +98,8 @@ class Watch:
             from tierwise_node.mover import Mover  # noqa: PLC0415  numpy: an agent without jobs goes without
 
             self._mover = Mover(self._jobs, self._topology, self._placer, self._jobs.events, self._rate)
-        if begun >= self._aside_again:
-            self._aside_again = begun + STEP_ASIDE
-            await asyncio.to_thread(self._step_aside)
         margins = self._margins(begun)
         await self._mover.beat(self.windows(), margins, self._since_last, begun + self._interval)
-
-    def _step_aside(self) -> None:
-        """The agent's own memory goes to the slowest tier: the faster ones are for jobs."""
-        *faster, slowest = self._topology.order
-        with contextlib.suppress(OSError):  # it may not: then it stays where it is
-            pages.move(os.getpid(), self._topology.nodes(faster), self._topology.roomiest(slowest), STEP_BYTES)
 
     def _compare(self, record: JobRecord) -> None:
         """Count whether a job agrees with its plan, once the excess has had its time to move."""
