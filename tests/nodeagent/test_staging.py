@@ -90,7 +90,7 @@ class Asker:
 def running() -> Iterator[AgentProcess]:
     """One agent for most tests: starting it is half of their time. Small quotas, so that small files fill them."""
     all_there_is = Topology(NumaNodes(), {}, lambda _node: (100, 1)).tiers()[0].capacity
-    stage = {"share": QUOTA / all_there_is, "user_share": 0.5}
+    stage = {"share": (QUOTA + 4096) / all_there_is, "user_share": 0.5}  # a share in floating point loses bytes
     with running_agent(f"stage{os.getpid()}", {"stage": stage}) as process:
         yield process
 
