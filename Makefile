@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: help demo test setup venv lint typecheck ctest pytest native-test lab-test guest-test virtual-test spank \
+.PHONY: help demo test setup venv lint typecheck ctest pytest native-test host-test lab-test guest-test virtual-test spank \
   bench-submit bench-selection bench-selection-live bench-scale bench-containers bench-memory fuzz bench-sizing bench-tiering bench-hotness bench-pages figures soak deb rpm clean
 
 help:  ## What can be made
@@ -15,8 +15,7 @@ demo: setup venv  ## A virtual node with three memory tiers runs five jobs: plan
 	lab/lab demo
 
 test: setup venv lint typecheck ctest spank  ## Every check and every test (about 20 minutes)
-	@$(MAKE) --no-print-directory -j2 pytest virtual-test
-	@$(MAKE) --no-print-directory native-test
+	@$(MAKE) --no-print-directory -j2 host-test virtual-test
 
 setup:  ## The Debian packages that the lab and the tests need (asks apt only for what is missing)
 	@lab/setup
@@ -48,8 +47,12 @@ AGAIN := --reruns 1 -rfER
 pytest: venv spank  ## Every test that needs neither a Slurm nor a virtual node
 	$(BIN)/pytest $(AGAIN) tests --ignore tests/native --ignore tests/lab --ignore tests/guest
 
-native-test: venv spank  ## Every test on a Slurm on this machine: alone, for some are about time
+native-test: venv spank  ## Every test on a Slurm on this machine
 	$(BIN)/pytest $(AGAIN) tests/native
+
+host-test:  ## pytest, then native-test
+	@$(MAKE) --no-print-directory pytest
+	@$(MAKE) --no-print-directory native-test
 
 lab-test: venv spank  ## The lab's own tests, with virtual nodes
 	$(BIN)/pytest $(AGAIN) tests/lab
