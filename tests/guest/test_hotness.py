@@ -100,7 +100,7 @@ def kdamonds() -> list[str]:
     """The kdamonds that run."""
     running = []
     for state in (ADMIN / "kdamonds").glob("*/state"):
-        with contextlib.suppress(FileNotFoundError):  # an agent has just given it back
+        with contextlib.suppress(OSError):  # an agent has just given it back: ENOENT, or ENODEV once it is open
             if state.read_text().strip() == "on":
                 running.append(str(state))
     return running
