@@ -71,7 +71,7 @@ def publish(name: str, figures: Sequence[Figure], runs: int, command: str = "") 
 def markdown(name: str, figures: Sequence[Figure], runs: int, command: str) -> str:
     """The figures as a section of a page."""
     rows = [f"| {figure.text} | {figure.value:,.4g} | {figure.budget} | {figure.verdict} |" for figure in figures]
-    source = f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {runs} runs, {machine()}"
+    source = f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {runs} {'run' if runs == 1 else 'runs'}, {machine()}"
     return "\n".join([f"## {name}", source, "", "| what | measured | budget | |", "|---|---:|---:|---|", *rows, ""])
 
 
