@@ -51,6 +51,8 @@ class Weights:
 
     async def restore(self) -> None:
         """Give back the site's weights: the service stops. Raises UnavailableError."""
+        if not self._site and self._view.installed:  # stopped before `run` has read what a killed service gave
+            self._site = await self._store.read(tables.site_weights)
         if self._site:
             await self._view.look()
             present = {name: node.weight for name, node in self._view.nodes.items()}
