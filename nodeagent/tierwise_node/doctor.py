@@ -23,6 +23,7 @@ from tierwise_node.hotness.hotness import Hotness
 from tierwise_node.hotness.kdamonds import occupant
 from tierwise_node.interleave import InterleaveWeights
 from tierwise_node.journal import Journal
+from tierwise_node.numa import kernel_demotes
 from tierwise_node.staging.check import mechanism as staging_and_scratch
 from tierwise_node.tiers import Topology
 
@@ -217,10 +218,10 @@ def _numa_balancing() -> Mechanism:
 
 
 def _demotion() -> Mechanism:
-    enabled = _text(SYS / "kernel/mm/numa/demotion_enabled")
-    if enabled is None:
+    demotes = kernel_demotes()
+    if demotes is None:
         return Mechanism("kernel demotion", "missing", "no demotion_enabled: the kernel swaps instead")
-    if enabled in ("true", "1"):
+    if demotes:
         return Mechanism("kernel demotion", "used", "under memory pressure the kernel demotes before it swaps")
     return Mechanism("kernel demotion", "off", "under memory pressure the kernel swaps, it doesn't demote")
 

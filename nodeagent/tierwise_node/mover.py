@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
 from tierwise.plans import Moves
 from tierwise_node.events import Events
 from tierwise_node.jobs import Jobs
+from tierwise_node.numa import kernel_demotes
 from tierwise_node.pages import Moved
 from tierwise_node.placer import Placer
 from tierwise_node.record import JobRecord
@@ -33,9 +33,6 @@ PIECE_SECONDS = 0.2
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
 """Bytes that one call of the placer moves: between two the agent looks at the clock."""
 Windows = Callable[[], Mapping[int, Window]]
-
-
-DEMOTION = Path("/sys/kernel/mm/numa/demotion_enabled")
 CHURN, CHURN_SECONDS = 4, 30.0
 """A job may be moved so many times over at once, and once over in so many seconds for ever: one that moves its pages
 back by itself costs no more."""
@@ -77,7 +74,7 @@ class Mover:
         if not records:
             return
         tiers = self._jobs.tiers()
-        demotes = _kernel_demotes()
+        demotes = bool(kernel_demotes())
         levels = [
             Level(tier.name, tier.latency_ns, tier.bandwidth, tier.free, margins.get(tier.name, 0), demotes)
             for tier in tiers
@@ -187,11 +184,3 @@ class Mover:
                 del kept[job_id]
         self._placer.keep_only(self._jobs.records)
         self._sights.keep_only(self._jobs.records)
-
-
-def _kernel_demotes() -> bool:
-    """Whether the kernel moves what it reclaims to a slower tier (Documentation/ABI/testing/sysfs-kernel-mm-numa)."""
-    try:
-        return DEMOTION.read_text().strip() in ("1", "true", "Y")
-    except OSError:
-        return False

@@ -151,3 +151,12 @@ def _watermarks(zoneinfo: Path, name: str) -> dict[int, int]:
 
 def _scaled(value: int | None, factor: int) -> int | None:
     return None if value is None else value * factor
+
+
+def kernel_demotes(sysfs: Path = Path("/sys")) -> bool | None:
+    """Whether the kernel moves what it reclaims to a slower tier; None where it can't
+    (Documentation/ABI/testing/sysfs-kernel-mm-numa)."""
+    try:
+        return (sysfs / "kernel/mm/numa/demotion_enabled").read_text().strip() in ("true", "1")
+    except OSError:
+        return None
