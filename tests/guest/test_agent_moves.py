@@ -11,12 +11,11 @@ import mmap
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, running_agent, until
+from handmade import NOBODY, AgentProcess, JobCgroups, until
 
 from tierwise.units import MIB
 from tierwise_node import pages
@@ -53,29 +52,6 @@ for at in range(0, len(held), 4096):
 print("ready", flush=True)
 time.sleep(600)
 """
-
-
-@pytest.fixture(scope="module")
-def cgroups() -> Iterator[JobCgroups]:
-    """Cgroups of this module's jobs."""
-    yield from hand_made(NODE)
-
-
-@pytest.fixture(scope="module")
-def agent() -> Iterator[AgentProcess]:
-    """One agent for the module: starting it takes seconds here."""
-    with running_agent(NODE, {"sample_interval": 0.5}) as running:
-        yield running
-
-
-@pytest.fixture
-def job_id(agent: AgentProcess, cgroups: JobCgroups) -> Iterator[int]:
-    """A job of its own for each test, with its cgroups."""
-    number = next(job_ids)
-    cgroups.make(number)
-    yield number
-    cgroups.remove(number)
-    agent.ask(op="epilog", job_id=number, uid=NOBODY)
 
 
 def task(agent: AgentProcess, job_id: int, directive: str, mib: int) -> dict[str, str]:

@@ -7,11 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from handmade import MOUNT, NOBODY, AgentProcess, JobCgroups, hand_made, running_agent, until
+from handmade import MOUNT, NOBODY, AgentProcess, JobCgroups, until
 
 from tierwise.errors import RefusedError
 from tierwise.units import MIB
@@ -61,29 +59,6 @@ while True:
                               ctypes.c_void_p(nodes.ctypes.data), ctypes.c_void_p(status.ctypes.data), 2)
     time.sleep(0.1)
 """
-
-
-@pytest.fixture(scope="module")
-def cgroups() -> Iterator[JobCgroups]:
-    """Cgroups of this module's jobs."""
-    yield from hand_made(NODE)
-
-
-@pytest.fixture(scope="module")
-def agent() -> Iterator[AgentProcess]:
-    """One agent for the module."""
-    with running_agent(NODE, {"sample_interval": 0.5}) as running:
-        yield running
-
-
-@pytest.fixture
-def job_id(agent: AgentProcess, cgroups: JobCgroups) -> Iterator[int]:
-    """A job of its own for each test, with its cgroups."""
-    number = next(job_ids)
-    cgroups.make(number)
-    yield number
-    cgroups.remove(number)
-    agent.ask(op="epilog", job_id=number, uid=NOBODY)
 
 
 def begin(agent: AgentProcess, cgroups: JobCgroups, job_id: int, *argv: str) -> subprocess.Popen[str]:

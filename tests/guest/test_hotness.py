@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import NOBODY, AgentProcess, JobCgroups, hand_made, running_agent, until
+from handmade import NOBODY, AgentProcess, JobCgroups, until
 
 from tierwise.errors import RefusedError
 from tierwise.units import MIB
@@ -202,17 +202,6 @@ def test_soft_dirty_finds_what_is_written(tmp_path: Path) -> None:
     finally:
         writer.kill()
         writer.wait()
-
-
-@pytest.fixture(scope="module")
-def cgroups() -> Iterator[JobCgroups]:
-    yield from hand_made(NODE)
-
-
-@pytest.fixture(scope="module")
-def agent() -> Iterator[AgentProcess]:
-    with running_agent(NODE, {"sample_interval": 0.5}) as process:
-        yield process
 
 
 def test_an_agent_sees_its_jobs_heat_and_leaves_no_kdamond_even_when_killed(

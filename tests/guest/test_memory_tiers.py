@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from handmade import AgentProcess, JobCgroups, hand_made, running_agent, until
+from handmade import AgentProcess, JobCgroups, until
 from memory_jobs import Job, Process, regions
 
 from tierwise.units import MIB
@@ -22,19 +22,6 @@ from tierwise.units import MIB
 NODE = "memory"
 DRAM, PMEM, CXL = 0, 1, 2
 job_ids = itertools.count(2000)
-
-
-@pytest.fixture(scope="module")
-def cgroups() -> Iterator[JobCgroups]:
-    """Cgroups of this module's jobs."""
-    yield from hand_made(NODE)
-
-
-@pytest.fixture(scope="module")
-def agent() -> Iterator[AgentProcess]:
-    """One agent for the module."""
-    with running_agent(NODE, {"sample_interval": 0.5}) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
