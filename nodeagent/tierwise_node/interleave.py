@@ -8,6 +8,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,6 +61,11 @@ class InterleaveWeights:
         except OSError as error:
             self.state = f"could not open {self._lock}: {error.strerror}"
             return
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            os.close(file)  # everybody may write to /run/lock, and what it says would be written as root
+            self.state = f"{self._lock} is of uid {status.st_uid}, not ours: remove it"
+            return
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -79,8 +85,8 @@ class InterleaveWeights:
         except msgspec.DecodeError as error:
             log.error("%s is damaged (%s): the interleave weights stay as they are", self._lock, error)
             before = {}
-        for name in sorted(before, key=lambda name: name in _AUTO):  # a weight written after `auto` would end it
-            self._write(name, before[name])
+        for name in sorted(before.keys() & self._current(), key=lambda name: name in _AUTO):
+            self._write(name, before[name])  # `auto` last: a weight written after it would end it
         os.ftruncate(file, 0)
 
     def _write(self, name: str, value: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_a_killed_owner_leaves_what_the_kernel_had(sysfs: Path, tmp_path: Path) 
     after.take({0: 7, 1: 7, 2: 7})
     after.restore()
     assert read(sysfs) == [1, 1, 1]
+
+
+def test_a_lock_file_that_a_user_made_is_not_believed(sysfs: Path, tmp_path: Path) -> None:
+    lock, elsewhere = tmp_path / "lock", tmp_path / "elsewhere"
+    lock.write_text(f'{{"{elsewhere}": "1", "../outside": "1", "node0": "9"}}')
+    ours = InterleaveWeights(sysfs, lock)
+    ours.take({0: 20})
+    ours.restore()  # a name that is no weight's is not written to, whoever wrote the file
+    assert read(sysfs) == [9, 1, 1]
+    assert not elsewhere.exists()
+    assert not (tmp_path / "outside").exists()
+    os.chown(lock, 65534, -1)
+    ours.take({0: 20})
+    assert not ours.owned
+    assert "remove it" in ours.state
 
 
 def test_a_kernel_without_them(tmp_path: Path) -> None:
