@@ -35,7 +35,7 @@ def service(settings: Settings, timeout: float = 5.0) -> DecisionClient:
     config = settings.config
     where = settings.service
     if where is None:
-        where = config.service.socket if Path(config.service.socket).is_socket() else config.agent.service
+        where = config.service.socket if Path(config.service.socket).is_socket() else config.agent.services[0]
     if where.startswith("/"):
         return DecisionClient(where, timeout=timeout)
     munge = Munge(config.munge.socket)

@@ -84,7 +84,8 @@ class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The node agent. `%n` stands for the Slurm NodeName in paths."""
 
-    service: str = "http://localhost:6830"
+    service: str | Annotated[tuple[str, ...], Meta(min_length=1)] = "http://localhost:6830"
+    """Where the decision service is; several on one database: the next one is asked where one can't be reached."""
     service_uids: tuple[int, ...] = (0,)
     """Whose credentials on the service's answers are believed: the uid that the service runs as."""
     socket: str = "/run/tierwise/agent-%n.sock"
@@ -110,6 +111,11 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retain: str = ""
     """A folder on a persistent tier (a DAX file system on pmem) for regions that outlive their holders; empty: none."""
     tiers: dict[str, TierConfig] = {}
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """`service`, one or several."""
+        return (self.service,) if isinstance(self.service, str) else self.service
 
 
 class MungeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -174,7 +174,7 @@ class Doctor:
         return Mechanism("soft-dirty", "missing", "the kernel does not track it (CONFIG_MEM_SOFT_DIRTY)")
 
     def _munge(self) -> Mechanism:
-        if self._config.agent.service.startswith("/"):
+        if all(service.startswith("/") for service in self._config.agent.services):
             return Mechanism("munge", "off", "the service is on a unix socket: its peers count by uid")
         try:
             munge = Munge(self._config.munge.socket)
@@ -184,13 +184,14 @@ class Doctor:
         return Mechanism("munge", "used", f"credentials are made and believed, as uid {uid}")
 
     def _service(self) -> Mechanism:
-        service = self._config.agent.service
         if self._deliveries.problem:
             return Mechanism(
                 "decision service", "fallback", f"{self._deliveries.problem}: this node plans by itself",
                 "start tierwise-decision, or set agent.service",
             )  # fmt: skip
-        return Mechanism("decision service", "used", f"{service} takes samples and reports")
+        return Mechanism(
+            "decision service", "used", f"{' or '.join(self._config.agent.services)} takes samples and reports"
+        )
 
     def _kept(self) -> Mechanism:
         if self._journal.problem:

@@ -1,8 +1,11 @@
 """The agent's line to the decision service. Calls block, so they run in threads of their own: one for plans, which a
 job's start waits for, one for samples and reports, which nobody waits for.
+
+Where several services share a database, the one that answered last is asked, and the next one when it can't be reached.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -63,22 +66,34 @@ class _Line:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._services = deque(config.agent.services)
+        """The one to ask comes first."""
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._client: DecisionClient | None = None
+        self._clients: dict[str, DecisionClient] = {}
 
     async def call(self, question: Callable[[DecisionClient], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
 
     def prepare(self) -> None:
         """Make the client before it is needed: loading libmunge and TLS must not count against a job's start."""
-        self._thread.submit(self._ask, lambda client: None)
+        self._thread.submit(self._client, self._services[0])
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, question: Callable[[DecisionClient], T]) -> T:
-        if self._client is None:  # made when it is needed: munged may start after us
-            agent = self._config.agent
-            munge = None if agent.service.startswith("/") else Munge(self._config.munge.socket)
-            self._client = DecisionClient(agent.service, munge=munge, service_uids=agent.service_uids)
-        return question(self._client)
+        problems = []
+        for _ in self._config.agent.services:
+            try:
+                return question(self._client(self._services[0]))
+            except UnavailableError as error:
+                problems.append(str(error))
+                self._services.rotate(-1)
+        raise UnavailableError("; ".join(problems))
+
+    def _client(self, service: str) -> DecisionClient:
+        if service not in self._clients:  # made when it is needed: munged may start after us
+            munge = None if service.startswith("/") else Munge(self._config.munge.socket)
+            uids = self._config.agent.service_uids
+            self._clients[service] = DecisionClient(service, munge=munge, service_uids=uids)
+        return self._clients[service]
