@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tierwise.errors import CredentialError
 from tierwise.munge import Munge, digest
-from tierwise_decision.bodies import Answer, App, HttpError, Scope, call, header
+from tierwise_decision.bodies import Answer, App, HttpError, Scope, call, header, refusal
 from tierwise_decision.rates import Rates
 
 UID = "uid"
@@ -33,7 +33,7 @@ class Authenticated:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="munge")  # libmunge blocks, and is not for many
 
     async def __call__(self, scope: Scope, body: bytes) -> Answer:
-        """Raises HttpError (401, 503) for a credential that is not believed, (429) for who asks too often."""
+        """Raises HttpError (401, 503) for a credential that is not believed, (429, signed) for who asks too often."""
         authorization = header(scope["headers"], b"authorization")
         if UID in scope["state"]:
             self._rates.take(scope["state"][UID])
@@ -44,15 +44,23 @@ class Authenticated:
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         asked = digest(b"request", scope["method"].encode(), target, body, nonce.encode())
         scope["state"][UID] = await self._sender(authorization, nonce, asked)
-        self._rates.take(scope["state"][UID])
+        try:
+            self._rates.take(scope["state"][UID])
+        except HttpError as error:
+            error.headers.append(await self._signature(asked, refusal(error.status, str(error))))
+            raise
         answer = await call(self._app, scope, body)
+        answer.headers.append(await self._signature(asked, answer))
+        return answer
+
+    async def _signature(self, asked: bytes, answer: Answer) -> tuple[bytes, bytes]:
+        """The header that proves an answer."""
         payload = digest(b"answer", asked, str(answer.status).encode(), answer.body)
         try:
             credential = await self._with_munge(lambda munge: munge.encode(payload))
         except CredentialError as error:
             raise HttpError(503, f"the answer could not be signed: {error}", "munge") from None
-        answer.headers.append((b"x-tierwise-credential", credential.encode()))
-        return answer
+        return b"x-tierwise-credential", credential.encode()
 
     async def _sender(self, authorization: str, nonce: str, asked: bytes) -> int:
         scheme, _, credential = authorization.partition(" ")

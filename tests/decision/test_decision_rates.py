@@ -9,7 +9,7 @@ import pytest
 from decision_service import ALICE, BOB, Service, as_uid, node_sample
 
 from tierwise.config import Config, ServiceConfig
-from tierwise.errors import CredentialError
+from tierwise.errors import RefusedError
 from tierwise.munge import Munge
 from tierwise_decision.bodies import HttpError
 from tierwise_decision.rates import Rates
@@ -43,8 +43,9 @@ def test_each_user_has_a_share(make_service: Callable[..., Service], munges: tup
     assert f"uid {ALICE} has asked more than 0.001 times a second" in refused.json()["detail"]
     with service.tcp_client(Munge(str(munges[0]))) as client:
         assert client.nodes() == []  # as root
-        with as_uid(ALICE), pytest.raises(CredentialError, match=r"unproven.*asked more than"):
+        with as_uid(ALICE), pytest.raises(RefusedError, match="asked more than") as proven:
             client.nodes()
+    assert proven.value.status == 429
     with as_uid(BOB), service.http() as http:
         assert http.get("/v1/nodes").status_code == 200
     with service.client() as agent:
