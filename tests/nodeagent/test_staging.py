@@ -23,6 +23,7 @@ from handmade import NOBODY, AgentProcess, JobCgroups, running_agent, until
 from tierwise.errors import RefusedError
 from tierwise.units import MIB
 from tierwise_node.numa import NumaNodes
+from tierwise_node.staging.source import MAX_DEPTH, StageError, walk
 from tierwise_node.tiers import Topology
 
 ALICE, BOB = NOBODY, 1  # any two accounts that every Debian has: nobody and daemon
@@ -253,6 +254,17 @@ def test_paths_that_are_refused(agent: AgentProcess, alice: Asker, path: str) ->
     assert answer["status"] == "refused"
     assert "can't be staged" in answer["reason"]
     assert rows(agent) == []
+
+
+def test_folders_that_are_refused(alice: Asker, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(data / "pipe")
+    assert alice.refused(data) == f"{data} can't be staged: pipe in it is neither a file, a folder nor a link"
+    (data / "pipe").unlink()
+    (data / "/".join(["d"] * (MAX_DEPTH + 2))).mkdir(parents=True)
+    assert f"is more than {MAX_DEPTH} folders deep" in alice.refused(data)
+    monkeypatch.setattr("tierwise_node.staging.source.MAX_FILES", 10)  # 200,000 files would take seconds
+    with pytest.raises(StageError, match="more than 10 files"):
+        list(walk(os.open(data, os.O_RDONLY)))
 
 
 def test_a_source_behind_a_link_is_what_its_reader_may_see(alice: Asker, data: Path) -> None:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tierwise_node.staging.source import (
-    MAX_FILES,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     StageError,
@@ -62,9 +61,7 @@ class Copying:
         copy = open_below(self._target, DATA, os.O_RDONLY | os.O_DIRECTORY, _BELOW)
         folders = [("", os.fstat(opened))]
         self.public &= _anybody(folders[0][1])
-        for count, (name, status) in enumerate(walk(opened)):
-            if count >= MAX_FILES:
-                raise StageError(f"it can't be staged: more than {MAX_FILES} files")
+        for name, status in walk(opened):
             if stat.S_ISDIR(status.st_mode):
                 os.mkdir(name, 0o700, dir_fd=copy)
                 folders.append((name, status))
@@ -89,7 +86,7 @@ class Copying:
             content = os.readlink(name, dir_fd=opened)
             os.symlink(content, name, dir_fd=copy)
         elif not stat.S_ISDIR(status.st_mode):
-            raise StageError(f"it can't be staged: {name} in it is neither a file, a folder nor a link")
+            raise StageError(f"{name} in it is neither a file, a folder nor a link")
         kind = stat.S_IFMT(status.st_mode) | (status.st_mode & 0o555)
         return b"\0".join((os.fsencode(name), str(kind).encode(), os.fsencode(content))) + b"\n"
 

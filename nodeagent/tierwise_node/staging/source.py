@@ -8,11 +8,12 @@ keep theirs, and no signal of the user's reaches it, as it could a process of th
 import contextlib
 import ctypes
 import hashlib
+import itertools
 import os
 import platform
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -111,12 +112,12 @@ def open_below(folder: int, name: str, flags: int, resolve: int) -> int:
 def open_source(root: int, path: str) -> int:
     """`path` below `root`, opened for reading if it is a file or a folder: nothing else is even opened.
 
-    Raises OSError, and StageError for devices, pipes and sockets.
+    Raises OSError, and StageError (with the reason alone) for devices, pipes and sockets.
     """
     place = open_below(root, path.lstrip("/"), os.O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     try:
         if not stat.S_ISREG(mode := os.fstat(place).st_mode) and not stat.S_ISDIR(mode):
-            raise StageError(f"{path} can't be staged: it is neither a file nor a folder")
+            raise StageError("it is neither a file nor a folder")
         return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     finally:
         os.close(place)
@@ -156,6 +157,8 @@ def look(root: int, path: str, who: User) -> Source:
                 os.close(opened)
         except OSError as error:
             raise StageError(f"{path} can't be staged: {error.strerror}") from None
+        except StageError as error:
+            raise StageError(f"{path} can't be staged: {error}") from None
 
 
 def _describe(opened: int, path: str) -> Source:
@@ -163,7 +166,7 @@ def _describe(opened: int, path: str) -> Source:
     shareable = _file_system(opened) != _FUSE_SUPER_MAGIC
     if stat.S_ISREG(status.st_mode):
         if status.st_size == 0:
-            raise StageError(f"{path} can't be staged: it is empty")
+            raise StageError("it is empty")
         return Source(
             path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
             shareable=shareable,
@@ -171,8 +174,6 @@ def _describe(opened: int, path: str) -> Source:
     digest, size, files = hashlib.sha256(), 0, 0
     for name, found in walk(opened):
         files += 1
-        if files > MAX_FILES:
-            raise StageError(f"{path} can't be staged: it holds more than {MAX_FILES} files")
         size += max(-(-found.st_size // PAGE), 1) * PAGE
         identity = (found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         digest.update(os.fsencode(name) + repr(identity).encode() + b"\0")
@@ -182,22 +183,36 @@ def _describe(opened: int, path: str) -> Source:
     )  # fmt: skip
 
 
-def walk(folder: int, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, os.stat_result]]:
+def walk(
+    folder: int, prefix: str = "", depth: int = 0, listed: int = 0
+) -> Generator[tuple[str, os.stat_result], None, int]:
     """All below an open folder in the order of names, each with its path from there; symlinks are not followed.
 
-    Raises OSError, and StageError where it is too large to be staged.
+    Returns `listed` and how many that is. Raises OSError, and StageError (with the reason alone) where it is too large.
     """
     if depth > MAX_DEPTH:
-        raise StageError(f"it can't be staged: {prefix} is more than {MAX_DEPTH} folders deep")
-    for name in sorted(os.listdir(folder)):
+        raise StageError(f"{prefix[:200]} in it is more than {MAX_DEPTH} folders deep")
+    names = _names(folder, MAX_FILES - listed)
+    listed += len(names)
+    for name in names:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         yield f"{prefix}{name}", status
         if stat.S_ISDIR(status.st_mode):
             inner = open_below(folder, name, os.O_RDONLY | os.O_DIRECTORY, RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
             try:
-                yield from walk(inner, f"{prefix}{name}/", depth + 1)
+                listed = yield from walk(inner, f"{prefix}{name}/", depth + 1, listed)
             finally:
                 os.close(inner)
+    return listed
+
+
+def _names(folder: int, most: int) -> list[str]:
+    """The names in an open folder, in their order. The agent's memory must not be as large as a folder of a user's."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in itertools.islice(entries, most + 1))
+    if len(names) > most:
+        raise StageError(f"it holds more than {MAX_FILES} files")
+    return names
 
 
 def _file_system(opened: int) -> int:
