@@ -2,7 +2,7 @@
 
 import secrets
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, TypeVar
 
 import httpx
@@ -36,6 +36,39 @@ from tierwise.telemetry import (
 )
 
 T = TypeVar("T")
+MAX_ANSWER = 128 * 1024 * 1024
+"""Bytes of an answer, which is read before its credential: it may be from anybody who listens in the service's place."""
+
+
+class _Whole(httpx.SyncByteStream):
+    """An answer's body, as long as it is no larger than MAX_ANSWER."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = MAX_ANSWER
+        for part in self._stream:
+            left -= len(part)
+            if left < 0:
+                raise httpx.ReadError(f"its answer has more than {MAX_ANSWER} bytes")
+            yield part
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Transport(httpx.HTTPTransport):
+    """HTTP with bounded answers, none of them compressed: few bytes could become very many."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        if response.headers.pop("Content-Encoding", "identity") != "identity":
+            response.close()
+            raise httpx.ReadError("its answer is compressed")
+        response.stream = _Whole(response.stream)
+        return response
 
 
 class MungeAuth(httpx.Auth):
@@ -90,13 +123,16 @@ class DecisionClient:
     ) -> None:
         self._service = service
         if service.startswith("/"):
-            transport = httpx.HTTPTransport(uds=service, trust_env=False)
+            transport = _Transport(uds=service, trust_env=False)
             self._http = httpx.Client(transport=transport, base_url="http://decision", timeout=timeout, trust_env=False)
         else:
             if munge is None:
                 raise CredentialError(f"{service} is asked over TCP: that needs MUNGE")
             auth = MungeAuth(munge, service_uids)
-            self._http = httpx.Client(base_url=service, auth=auth, timeout=timeout, trust_env=False)
+            transport = _Transport(trust_env=False)
+            self._http = httpx.Client(
+                transport=transport, base_url=service, auth=auth, timeout=timeout, trust_env=False
+            )
 
     def __enter__(self) -> "DecisionClient":
         return self
