@@ -22,7 +22,7 @@ setup:  ## The Debian packages that the lab and the tests need (asks apt only fo
 
 venv: $(VENV)/.ready  ## The virtual environment with everything for development
 
-$(VENV)/.ready: setup.py $(wildcard csrc/pages/* csrc/libtierwise/*)
+$(VENV)/.ready: setup.py $(wildcard csrc/pages/* csrc/libtierwise/* csrc/exec/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -e .[dev]
 	@touch $@
@@ -39,6 +39,7 @@ ctest:  ## The C rooms' own tests, with the address and undefined-behaviour sani
 	$(MAKE) -C csrc/pages test
 	$(MAKE) -C csrc/libtierwise test
 	$(MAKE) -C csrc/spank test
+	$(MAKE) -C csrc/exec test
 	$(MAKE) -C csrc/tierclock test
 
 # Real daemons on shared machines: a test may have a second try. The one that needed it is listed, and is to be mended.

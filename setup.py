@@ -1,13 +1,15 @@
 """One distribution, `tierwise`: every room of the layout, each in the folder that DESIGN's map names.
 
 The page engine (csrc/pages) is a cffi API-mode extension for the limited API, so that one wheel serves every
-Python from 3.11 on. The SPANK plugin is not part of it: it belongs to a Slurm release, not to a Python
-(`make -C csrc/spank`).
+Python from 3.11 on. tierwise-exec is a program in C (csrc/exec). The SPANK plugin is not part of it: it belongs to a
+Slurm release, not to a Python (`make -C csrc/spank`).
 """
 
+import os
+import subprocess
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Command, find_packages, setup
 
 ROOMS = {
     "tierwise": "library",
@@ -19,6 +21,27 @@ ROOMS = {
     "tierwise_slurm": "slurm_plugin",
 }
 HERE = Path(__file__).parent
+
+
+class MakeScripts(Command):
+    """`build_scripts` for scripts that are made from their sources: setuptools' own would read them as text."""
+
+    description = "make the programs that are no Python"
+    user_options = [("build-dir=", "d", "where to")]  # noqa: RUF012  as setuptools has it
+
+    def initialize_options(self) -> None:
+        self.build_dir, self.executable, self.force = "", "", False  # bdist_wheel sets the last two
+
+    def finalize_options(self) -> None:
+        self.build_dir = self.get_finalized_command("build").build_scripts
+
+    def get_source_files(self) -> list[str]:
+        return list(self.distribution.scripts)
+
+    def run(self) -> None:
+        subprocess.run(["make", "-s", "-C", HERE / "csrc/exec", f"BUILD={os.path.abspath(self.build_dir)}"], check=True)
+
+
 
 decision = [
     "alembic>=1.13,<2",
@@ -74,10 +97,11 @@ setup(
     },
     cffi_modules=["csrc/pages/build_pages.py:ffibuilder", "csrc/libtierwise/build_memory.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    scripts=["csrc/exec/exec.c"],
+    cmdclass={"build_scripts": MakeScripts},
     entry_points={
         "console_scripts": [
             "tierctl = tierwise_cli.main:main",
-            "tierwise-exec = tierwise_cli.container.main:main",
             "tierwise-decision = tierwise_decision.main:main",
             "tierwise-agent = tierwise_node.main:main",
         ],

@@ -1,8 +1,11 @@
-/* Fuzzes the C that reads what others wrote (libFuzzer): answers in lines, the library's lists in them, directives. */
+/* Fuzzes the C that reads what others wrote (libFuzzer): answers in lines, the library's lists in them, directives,
+ * tierwise-exec's command lines and binds. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
+#include "commandline.h"
 #include "directive.h"
 #include "internal.h"
 #include "lines.h"
@@ -71,9 +74,34 @@ static void read_directive(const uint8_t *data, size_t size)
 	free(text);
 }
 
+/* The lines of the input are arguments, and its whole is what the agent says of binds. */
+static void read_commandline(const uint8_t *data, size_t size)
+{
+	enum { MOST = 64 };
+	char *text = copy_of(data, size), *binds = copy_of(data, size), *arguments[MOST + 1] = {NULL}, *rest;
+	struct commandline found;
+	int count = 0;
+
+	for (char *word = strtok_r(text, "\n", &rest); word && count < MOST; word = strtok_r(NULL, "\n", &rest))
+		arguments[count++] = word;
+	if (commandline_read(arguments, &found)) {
+		char **staged = arguments_staged(arguments, found.image, "/copy", binds);
+		int more = 0;
+
+		while (staged && staged[count + more])
+			more++;
+		if (found.image >= count || !staged || more % 2 || strcmp(staged[found.image + more], "/copy") != 0)
+			abort();
+		free(staged);
+	}
+	free(binds);
+	free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	read_lines(data, size);
+	read_commandline(data, size);
 	read_lists(data, size);
 	read_directive(data, size);
 	return 0;

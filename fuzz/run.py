@@ -17,6 +17,7 @@ SOURCES = (
     "fuzz/answers.c",
     *(f"csrc/spank/{name}.c" for name in ("lines", "directive", "number")),
     "csrc/libtierwise/answer.c",
+    *(f"csrc/exec/{name}.c" for name in ("arguments", "commandline")),
 )
 SANITIZED = ("-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
 
@@ -33,7 +34,7 @@ def fuzz(what: str, command: list[str], seconds: int) -> int:
 def main() -> None:
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 600
     BUILD.mkdir(parents=True, exist_ok=True)
-    include = ["-Icsrc/spank", "-Icsrc/libtierwise"]
+    include = ["-Icsrc/spank", "-Icsrc/libtierwise", "-Icsrc/exec"]
     build = ["clang", "-std=gnu11", *SANITIZED, *include, *SOURCES, "-o", str(BUILD / "answers")]
     subprocess.run(build, cwd=REPOSITORY, check=True)
     agent = ["unshare", "--mount", sys.executable, str(REPOSITORY / "fuzz/agent.py"), "-len_control=0", "-max_len=512"]

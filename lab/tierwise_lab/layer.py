@@ -135,18 +135,18 @@ def compile_for_guest(base: Image, folder: Path, say: Say) -> None:
 
 
 def _write_commands(tree: Path) -> None:
-    """The commands in `bin`: pip would have given them the host's Python."""
-    shutil.rmtree(tree / "site" / "bin", ignore_errors=True)
+    """The commands in `bin`: pip would have given them the host's Python. tierwise-exec is a program in C."""
     (tree / "bin").mkdir()
+    shutil.move(tree / "site/bin/tierwise-exec", tree / "bin")
+    shutil.rmtree(tree / "site/bin")
     entry_points = next((tree / "site").glob("tierwise-*.dist-info")) / "entry_points.txt"
     for line in entry_points.read_text().splitlines():
         name, _, target = (part.strip() for part in line.partition("="))
         if target:
             module, _, function = target.partition(":")
             script = tree / "bin" / name
-            option = " -S" if name == "tierwise-exec" else ""  # as packages have it
             script.write_text(
-                f"#!/usr/bin/python3{option}\nimport sys\nsys.path.insert(0, '{IN_GUEST}/site')\n"
+                f"#!/usr/bin/python3\nimport sys\nsys.path.insert(0, '{IN_GUEST}/site')\n"
                 f"from {module} import {function}\nsys.exit({function}())\n"
             )
             script.chmod(0o755)

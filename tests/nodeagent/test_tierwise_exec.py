@@ -1,14 +1,17 @@
-"""tierwise-exec with a real agent. The runtime is a script that prints how it was called: the real one is in the guest
-(tests/guest/test_slurm_containers.py)."""
+"""tierwise-exec, under the sanitizers, with a real agent. The runtime is a script that prints how it was called: the
+real one is in the guest (tests/guest/test_slurm_containers.py)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
+import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,8 @@ from handmade import AgentProcess, running_agent
 from test_staging import copier, source
 
 from tierwise.units import MIB
-from tierwise_cli.container.commandline import parse
 
-EXEC = f"#!{sys.executable}\nimport sys\nfrom tierwise_cli.container.main import main\nsys.exit(main())\n"
+REPOSITORY = Path(__file__).parents[2]
 RUNTIME = '#!/bin/sh\nfor word in "$(basename "$0")" "$@"; do printf "%s\\n" "$word"; done\n'
 
 
@@ -29,16 +31,23 @@ def agent() -> Iterator[AgentProcess]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def program() -> Path:
+    """tierwise-exec with the address and undefined-behaviour sanitizers."""
+    subprocess.run(["make", "-s", "-C", REPOSITORY / "csrc/exec", "sanitized"], check=True)
+    return REPOSITORY / "build/exec/sanitized/tierwise-exec"
+
+
 @pytest.fixture
-def data() -> Iterator[Path]:
+def data(program: Path) -> Iterator[Path]:
     """A folder with tierwise-exec, and in `real` an apptainer that prints its arguments."""
     with tempfile.TemporaryDirectory(prefix="tw-data-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "real").mkdir()
-        for path, text in ((folder / "tierwise-exec", EXEC), (folder / "real/apptainer", RUNTIME)):
-            path.write_text(text)
-            path.chmod(0o755)
+        shutil.copy(program, folder)
+        (folder / "real/apptainer").write_text(RUNTIME)
+        (folder / "real/apptainer").chmod(0o755)
         yield folder
 
 
@@ -52,38 +61,6 @@ def run(data: Path, *argv: str, program: str = "tierwise-exec", **environment: s
 def words(done: subprocess.CompletedProcess[str]) -> list[str]:
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
-
-
-@pytest.mark.parametrize(
-    ("line", "image"),
-    [
-        ("exec I cmd --bind x", 1),
-        ("-d exec -B /a --bind /b:/c I sh -c x", 6),
-        ("--config /x run --nv -ceB /a I", 6),
-        ("exec -B/a --pwd=/b -e -- I -x", 5),
-        ("shell -s /bin/bash I", 3),
-        ("exec -s I", 2),
-        ("exec --env A=1 --fakeroot -H /h:/home I cmd", 6),
-    ],
-)
-def test_the_image_is_found(line: str, image: int) -> None:
-    parsed = parse(line.split())
-    assert parsed is not None
-    assert (parsed.image, parsed.writable) == (image, False)
-
-
-@pytest.mark.parametrize(
-    "line", ["", "exec", "--help", "version", "exec -B /a", "pull I", "instance start I n", "exec --"]
-)
-def test_no_image_is_found(line: str) -> None:
-    assert parse(line.split()) is None
-
-
-@pytest.mark.parametrize("line", ["exec -w I", "exec --writable I", "run -ew I"])
-def test_images_that_are_written_to(line: str) -> None:
-    parsed = parse(line.split())
-    assert parsed is not None
-    assert parsed.writable
 
 
 def test_the_image_is_a_copy_and_all_else_as_it_was(agent: AgentProcess, data: Path) -> None:
@@ -157,6 +134,42 @@ def test_a_wait_that_is_over(agent: AgentProcess, data: Path) -> None:
     assert said[0] == f"tierwise-exec: staging {image} (100 MiB) on dram, for at most 2 s"
     assert "is not staged after 2 s" in said[1]
     assert image.stat().st_size == 100 * MIB
+
+
+def test_another_one_under_the_runtimes_name(data: Path, program: Path) -> None:
+    shutil.copy(program, data / "apptainer")
+    done = run(data, "exec", "image.sif")
+    assert done.returncode == 255
+    assert done.stderr.startswith("tierwise-exec: it called itself: ")
+
+
+def test_a_runtime_that_can_not_be_started(data: Path) -> None:
+    (data / "real/apptainer").write_text("neither a script nor a program\n")
+    done = run(data, "version")
+    assert done.returncode == 255
+    assert done.stderr == f"tierwise-exec: {data}/real/apptainer could not be started: Exec format error\n"
+
+
+@pytest.mark.parametrize("answer", ["", "status=ok", "no message\n\n", "status=ok\nsize=\0\n\n", "x" * 70000])
+def test_an_agent_that_answers_nonsense(data: Path, answer: str) -> None:
+    image, place = source(data), str(data / "nonsense.sock")
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as thread:
+        listener.bind(place)
+        listener.listen()
+
+        def serve() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(65536)
+                with contextlib.suppress(OSError):
+                    peer.sendall(answer.encode())
+
+        served = thread.submit(serve)
+        done = run(data, "exec", str(image), TIERWISE_SOCKET=place)
+        served.result()
+    assert words(done) == ["apptainer", "exec", str(image)]
+    assert done.stderr.count("\n") == 1
+    assert "the agent did not answer" in done.stderr
 
 
 def test_no_runtime_at_all(data: Path) -> None:

@@ -56,6 +56,7 @@ def look(programs: Path, away: Path) -> None:
     """Import every room and run tierctl, from a folder in which no sources lie."""
     done = subprocess.run([programs / "python", "-c", LOOK], cwd=away, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    subprocess.run([programs / "tierwise-exec", "--help"], cwd=away, capture_output=True, check=True)
     said = subprocess.run([programs / "tierctl", "--version"], cwd=away, capture_output=True, text=True, check=True)
     assert said.stdout == f"tierctl, version {done.stdout}"
 

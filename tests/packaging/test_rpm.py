@@ -16,6 +16,7 @@ FILES = (
     "/usr/bin/tierctl",
     "/usr/bin/tierwise-agent",
     "/usr/bin/tierwise-decision",
+    "/usr/bin/tierwise-exec",
     "/usr/include/tierwise.h",
     LIBRARY,
     "/usr/lib/systemd/system/tierwise-agent@.service",
