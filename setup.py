@@ -42,7 +42,6 @@ class MakeScripts(Command):
         subprocess.run(["make", "-s", "-C", HERE / "csrc/exec", f"BUILD={os.path.abspath(self.build_dir)}"], check=True)
 
 
-
 decision = [
     "alembic>=1.13,<2",
     "litestar>=2.12,<3",

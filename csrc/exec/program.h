@@ -5,7 +5,8 @@
 #include <limits.h>
 #include <stdbool.h>
 
-/* Write the path of the first of `names` (a NULL behind the last) that PATH leads to into `path`. False: there is none. */
+/* Write the path of the first of `names` (a NULL behind the last) that PATH leads to into `path`. False: there is
+ * none. */
 bool program_find(const char *const names[], char path[PATH_MAX]);
 
 #endif

@@ -155,8 +155,10 @@ def test_which_options_have_a_value_is_as_apptainer_says(image: Path, tmp_path: 
     (tmp_path / "apptainer").symlink_to(subprocess.check_output(["sh", "-c", "command -v true"], text=True).strip())
     path = f"{tmp_path}:{os.environ['PATH']}"
     loop = """verb=$1; shift
-    for option; do [ -z "$(tierwise-exec apptainer $verb $option /data/image.sif 2>&1 >/dev/null)" ] && echo $option; done
-    exit 0"""
+    for option; do
+        said=$(tierwise-exec apptainer $verb $option /data/image.sif 2>&1 >/dev/null)
+        [ -n "$said" ] || echo $option
+    done"""
     for verb in ("exec", "run", "shell"):
         text = subprocess.check_output(["apptainer", verb, "--help"], text=True)
         options = re.findall(r"^ +(?:(-\w), )?(--[\w-]+)(?: (\w+))?  ", text, re.MULTILINE)
