@@ -48,6 +48,7 @@ class Answers:
     ) -> None:
         self._jobs, self._cgroups, self._topology, self._doctor = jobs, cgroups, topology, doctor
         self._preparing: set[asyncio.Task[Any]] = set()
+        self._looking: asyncio.Task[tuple[Mechanism, ...]] | None = None
         self._operations = {
             "prolog": self._prolog,
             "epilog": self._epilog,
@@ -169,7 +170,10 @@ class Answers:
         return _json(picture)
 
     async def _ask_doctor(self, peer: Peer, fields: Fields) -> Reply:
-        return _json(await asyncio.to_thread(self._doctor))
+        """Whoever asks while the doctor looks gets what it finds: it may take seconds, and movers need threads, too."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(asyncio.to_thread(self._doctor))
+        return _json(await asyncio.shield(self._looking))
 
     def _may_see(self, peer: Peer, job_id: int) -> bool:
         record = self._jobs.records.get(job_id)
