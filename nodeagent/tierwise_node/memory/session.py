@@ -86,7 +86,7 @@ class Session:
     def _alloc(self, fields: Mapping[str, str]) -> Reply:
         start, end = _range(fields)
         pieces = self._holder.pieces
-        if len(pieces) >= MOST_PIECES or self._granting.pieces_of(self._holder.peer.uid) >= MOST_PIECES_PER_USER:
+        if self._has_too_many():
             raise RefusedError(f"{len(pieces)} ranges of one process were granted: ask for larger ones")
         replaced = pieces.cut(start, end)
         try:
@@ -108,16 +108,21 @@ class Session:
     def _move(self, fields: Mapping[str, str]) -> Reply:
         start, end = _range(fields)
         to = _address(fields, "to", end - start)
-        if len(self._holder.pieces) < MOST_PIECES:
-            self._holder.pieces.move(start, end, to)
-        else:
+        if self._has_too_many():
             self._let_go(start, end)
+        else:
+            self._holder.pieces.move(start, end, to)
         return {"status": "ok"}
+
+    def _has_too_many(self) -> bool:
+        """Whether this process, or all of its user's together, have as many ranges as we remember."""
+        own, uid = len(self._holder.pieces), self._holder.peer.uid
+        return own >= MOST_PIECES or self._granting.pieces_of(uid) >= MOST_PIECES_PER_USER
 
     def _let_go(self, start: int, end: int) -> None:
         """Nobody keeps [start, end) any more. Of very many ranges none is cut in two: what is around goes, too."""
         pieces = self._holder.pieces
-        pieces.cut(*(pieces.around(start, end) if len(pieces) >= MOST_PIECES else (start, end)))
+        pieces.cut(*(pieces.around(start, end) if self._has_too_many() else (start, end)))
         self._granting.tell_plan(self._holder)
 
     def _as_reply(self, given: Grant) -> Reply:
