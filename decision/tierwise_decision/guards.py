@@ -1,4 +1,7 @@
-"""Who may ask what over HTTP: guards for routes, and how a route finds the service and the asker."""
+"""Who may ask what over HTTP: guards for routes, and how a route finds the service and the asker.
+
+Guards are coroutines: Litestar would hand a plain function to a thread, at each request.
+"""
 
 from typing import Any
 
@@ -16,24 +19,24 @@ Asked = Request[Any, Any, Any]
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def known_only(connection: Connection, _: BaseRouteHandler) -> None:
+async def known_only(connection: Connection, _: BaseRouteHandler) -> None:
     """Guard: we must know who asks, before we look at what."""
     if UID not in connection.scope["state"]:
         raise NotAuthorizedException("who asks? Over TCP that takes a MUNGE credential")
 
 
-def agents_only(connection: Connection, handler: BaseRouteHandler) -> None:
+async def agents_only(connection: Connection, handler: BaseRouteHandler) -> None:
     """Guard: only the uids that agents run as."""
-    known_only(connection, handler)
+    await known_only(connection, handler)
     uid = connection.scope["state"][UID]
     core: Core = connection.app.state["core"]
     if not core.settings.access.is_agent(uid):
         raise RefusedError(f"uid {uid} is no agent: see service.agent_uids")
 
 
-def admins_only(connection: Connection, handler: BaseRouteHandler) -> None:
+async def admins_only(connection: Connection, handler: BaseRouteHandler) -> None:
     """Guard: only admins."""
-    known_only(connection, handler)
+    await known_only(connection, handler)
     uid = connection.scope["state"][UID]
     core: Core = connection.app.state["core"]
     if not core.settings.access.is_admin(uid):

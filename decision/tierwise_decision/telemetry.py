@@ -121,7 +121,7 @@ class Loads:
     def _remember(self, node: str, load: NodeLoad, measurements: Iterable[Measurement]) -> bool:
         """Keep a node's newest load; False when it is not newer than what is known."""
         known = self._newest.get(node)
-        if known and known.measurement.time >= load.measurement.time:
+        if not self._is_news(node, load.measurement.time):
             return False
         if known is None:
             bisect.insort(self._names, node)
@@ -154,11 +154,18 @@ class Loads:
 
     async def _read(self) -> None:
         since = self._read_up_to
-        found, self._read_up_to = await self._store.read(lambda connection: tables.loads(connection, since))
+        found, self._read_up_to = await self._store.read(
+            lambda connection: tables.loads(connection, since, self._is_news)
+        )
         for node, load in found.items():
             if self._remember(node, load, (load.measurement,)):
                 self.elsewhere[node] = load.measurement.time / SECOND
             await asyncio.sleep(0)  # thousands of nodes: the hook does not wait for them
+
+    def _is_news(self, node: str, time: int) -> bool:
+        """Whether nothing as new is known of a node. Most of what is read is what this service has written itself."""
+        known = self._newest.get(node)
+        return known is None or known.measurement.time < time
 
 
 def unpack(body: bytes, packed: bool) -> TelemetryBatch:

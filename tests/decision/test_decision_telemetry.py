@@ -212,7 +212,7 @@ def test_every_query_goes_by_an_index(tmp_path: Path) -> None:
     asked: list[tuple[str, object]] = []
     with engine.connect() as connection:
         event.listen(connection, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
-        tables.loads(connection, 5)
+        tables.loads(connection, 5, lambda node, time: True)
         tables.at(connection, 5, 3)
         tables.events(connection, 5)
         tables.exposures_of(connection, "x")

@@ -184,6 +184,7 @@ class Store:
         for future in waiting:
             if not future.done():
                 future.set_result(whole)
+                await asyncio.sleep(0)  # one by one: all their answers at once would keep the hook waiting
 
     def _fail(self, error: BaseException) -> None:
         self.problem = f"database: {_first_line(error)}"

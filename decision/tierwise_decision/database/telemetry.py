@@ -3,7 +3,7 @@
 Measurements are kept twice: as they came (`span` 0), and rolled up by the hour (`span` 3600) once they are old.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from tierwise_policy.thresholds import Exposure
 
 Row = dict[str, Any]
 HOUR_NS = 3600 * 10**9
+_load = msgspec.json.Decoder(NodeLoad)
 _ROLL_UP_LOCK = 6831
 """Of several services on one PostgreSQL, one rolls up at a time."""
 
@@ -185,11 +186,13 @@ class TelemetryRows:
                 connection.execute(delete(Marked).where(Marked.node == node))
 
 
-def loads(connection: Connection, written_after: int) -> tuple[dict[str, NodeLoad], int]:
-    """The loads written since, and when the last of them was."""
-    query = select(Load.node, Load.written, Load.load).where(Load.written > written_after)
+def loads(
+    connection: Connection, written_after: int, is_news: Callable[[str, int], bool]
+) -> tuple[dict[str, NodeLoad], int]:
+    """The loads written since that are news of their node at their time, and when the last of all was written."""
+    query = select(Load.node, Load.time, Load.written, Load.load).where(Load.written > written_after)
     rows = connection.execute(query).all()
-    found = {row.node: msgspec.json.decode(row.load, type=NodeLoad) for row in rows}
+    found = {row.node: _load.decode(row.load) for row in rows if is_news(row.node, row.time)}
     return found, max((row.written for row in rows), default=written_after)
 
 
