@@ -14,6 +14,8 @@ from msgspec import Meta
 from tierwise.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/tierwise/tierwise.toml")
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
 SizingPolicy = Literal["advise", "fill", "enforce"]
@@ -23,9 +25,9 @@ Days = Annotated[float, Meta(gt=0.0, le=36500.0)]
 class TierConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the admin knows better than sysfs about a tier: its NUMA nodes, and its figures where set."""
 
-    numa_nodes: tuple[int, ...]
-    latency_ns: int | None = None
-    bandwidth: int | None = None
+    numa_nodes: tuple[Natural, ...]
+    latency_ns: Positive | None = None
+    bandwidth: Positive | None = None
     """Bytes per second."""
 
 
@@ -93,13 +95,13 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cgroup: str = ""
     """The cgroup below which this node's Slurm puts jobs; empty: found (v1: slurm_NODE or slurm, v2:
     system.slice/NODE_slurmstepd.scope or system.slice/slurmstepd.scope)."""
-    capacity_share: Share = 1.0
+    capacity_share: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     """The part of each tier that belongs to this NodeName (several slurmds on one host)."""
     sample_interval: Seconds = 1.0
     report_interval: Seconds = 10.0
     pin_share: Share = 0.5
     """The part of a LAT or SHL request that is pinned, at most."""
-    move_limit: int = 0
+    move_limit: Natural = 0
     """Bytes per second that we move at most on this node, each way; 0: a tenth of the slowest tier's bandwidth."""
     margin: Share = 0.01
     """The part of each tier that movement keeps free, where the kernel's watermarks don't ask for more."""

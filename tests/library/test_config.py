@@ -27,6 +27,10 @@ def test_a_named_file_must_exist(tmp_path):
         ("[agent]\npin_share = 1.5", r"\$\.agent\.pin_share"),
         ("[agent", "tierwise.toml"),
         ("[service]\nlisten = 5", r"\$\.service\.listen"),
+        ("[agent]\nmove_limit = -1", r"\$\.agent\.move_limit"),
+        ("[agent]\ncapacity_share = 0.0", r"\$\.agent\.capacity_share"),
+        ("[agent.tiers.cxl]\nnuma_nodes = [-1]", r"numa_nodes"),
+        ("[agent.tiers.cxl]\nnuma_nodes = [1]\nbandwidth = 0", r"bandwidth"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_file(tmp_path, text, reason):
