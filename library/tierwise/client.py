@@ -37,7 +37,7 @@ from tierwise.telemetry import (
 
 T = TypeVar("T")
 MAX_ANSWER = 128 * 1024 * 1024
-"""Bytes of an answer, which is read before its credential: it may be from anybody who listens in the service's place."""
+"""Bytes of an answer, which is read before its credential: anybody may listen in the service's place."""
 
 
 class _Whole(httpx.SyncByteStream):
