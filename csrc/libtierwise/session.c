@@ -35,7 +35,7 @@ static char silence_reason[REASON];
 static struct tier tiers[MAX_TIERS];
 static unsigned tier_count;
 static struct claims claims;
-static struct answer answer; /* under the lock: too large for a thread's stack */
+static struct answer answer = {.descriptor = -1}; /* under the lock: too large for a thread's stack */
 
 static int64_t now_ms(void)
 {

@@ -2,6 +2,9 @@
 #include "check.h"
 #include "internal.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 static void test_classes(void)
 {
 	for (size_t size = 1; size <= LARGEST_SMALL; size++) {
@@ -96,6 +99,7 @@ static void test_wrong_use(void)
 	CHECK(!tierwise_region_grow(page, 1) && errno == EINVAL);
 	CHECK(tierwise_events() == -1 && errno == ENOTCONN);
 	CHECK(strstr(tierwise_reason(), "no agent answers at /nonexistent"));
+	CHECK(fcntl(STDIN_FILENO, F_GETFD) != -1); /* what isn't ours stays open */
 	for (unsigned i = 0; i < 20; i++) {
 		char name[8];
 
@@ -123,6 +127,7 @@ static void test_where(void)
 
 int main(void)
 {
+	CHECK(open("/dev/null", O_RDONLY) >= 0); /* there is a standard input */
 	setenv("TIERWISE_SOCKET", "/nonexistent/agent.sock", 1);
 	test_classes();
 	test_every_size();
