@@ -30,7 +30,7 @@ ffibuilder.cdef(
 ffibuilder.set_source(
     "tierwise_node._pages",
     '#include "pages.h"',
-    sources=[f"{ROOM}/{name}.c" for name in ("maps", "walk", "pages", "written", "probe")],
+    sources=[f"{ROOM}/{name}.c" for name in ("maps", "walk", "count", "pages", "written", "probe")],
     depends=[f"{ROOM}/pages.h", f"{ROOM}/walk.h"],
     include_dirs=[ROOM],
     extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra"],
