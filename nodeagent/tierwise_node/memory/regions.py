@@ -3,7 +3,8 @@
 A region is a memfd of root's, so its state (who, what, how large) is all in the kernel; an agent that was killed finds
 it again through the processes that hold it. Who holds it is what the kernel counts: a write lease (fcntl(2),
 F_SETLEASE) is given only while nobody else has the file open or mapped. Retained regions are files in a folder on a
-persistent tier, and stay when nobody holds them.
+persistent tier, and stay when nobody holds them. Against a holder that shrinks one there is no seal on a file of a disk
+(fcntl(2), F_ADD_SEALS): it harms its own user's processes alone.
 """
 
 import contextlib
