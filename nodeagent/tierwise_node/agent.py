@@ -87,7 +87,7 @@ class Agent:
         if agent.stage.path:
             folder = Path(self._path(agent.stage.path))
             staging = Staging(self._node, folder, agent.stage, jobs, cgroups, service, topology.order)
-        watch.windows = hotness.windows
+        watch.windows, watch.observed = hotness.windows, hotness.notice
         marks = Path(self._path(agent.state)) / "ended"
         self._answers = answers = Answers(
             jobs, cgroups, topology, doctor.look, marks, staging.answers if staging else None, hotness.heatmap

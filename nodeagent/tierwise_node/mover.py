@@ -6,19 +6,21 @@ import asyncio
 import logging
 import mmap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
 from tierwise.plans import Moves
+from tierwise.tiers import Tier
 from tierwise_node.events import Events
 from tierwise_node.jobs import Jobs
 from tierwise_node.numa import kernel_demotes
 from tierwise_node.pages import Moved
 from tierwise_node.placer import Placer
 from tierwise_node.record import JobRecord
+from tierwise_node.restraint import outline, worth_it
 from tierwise_node.sights import Sights
 from tierwise_node.tiers import Topology
 from tierwise_policy.heat import RANGE, Window
@@ -33,6 +35,8 @@ PIECE_SECONDS = 0.2
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
 """Bytes that one call of the placer moves: between two the agent looks at the clock."""
 Windows = Callable[[], Mapping[int, Window]]
+UNASKED = 10.0
+"""Seconds after which there is a new decision though nothing seems to have changed."""
 CHURN, CHURN_SECONDS = 4, 30.0
 """A job may be moved so many times over at once, and once over in so many seconds for ever: one that moves its pages
 back by itself costs no more."""
@@ -64,16 +68,28 @@ class Mover:
         self._piece = SMALLEST_PIECE
         self._resting: dict[int, _Rest] = {}
         self._churn: dict[int, _Churn] = {}
+        self._settled: object = None
+        """What there was to decide on when nothing was to be moved."""
+        self._asked = 0.0
 
     async def beat(
-        self, windows: Mapping[int, Window], margins: Mapping[str, int], seconds: float, deadline: float
+        self,
+        windows: Mapping[int, Window],
+        tiers: Sequence[Tier],
+        margins: Mapping[str, int],
+        seconds: float,
+        deadline: float,
     ) -> None:
         """One decision and its moves; what the deadline (monotonic seconds) cuts off, the next beat decides anew."""
         self._forget()
         records = [record for record in list(self._jobs.records.values()) if self._may_move(record)]
         if not records:
             return
-        tiers = self._jobs.tiers()
+        seen = outline(records, tiers, margins)
+        news = any(self._sights.is_news(each, windows.get(each.key.job_id)) for each in records)
+        if seen == self._settled and not news and time.monotonic() < self._asked + UNASKED:
+            return
+        self._asked = time.monotonic()
         demotes = bool(kernel_demotes())
         levels = [
             Level(tier.name, tier.latency_ns, tier.bandwidth, tier.free, margins.get(tier.name, 0), demotes)
@@ -83,12 +99,18 @@ class Mover:
         for record in records:
             lent = decision.lent[record.key.job_id]
             record.lent = {name: int(size) for name, size in zip(self._topology.order, lent, strict=True) if size}
-        await self._carry_out(decision.moves, deadline)
+        moves = worth_it(decision.moves, records)
+        self._settled = None if moves else seen
+        moved = {move.job_id for move in moves}
+        for record in records:
+            self._sights.decided(record.key.job_id, record.key.job_id in moved)
+        await self._carry_out(moves, deadline)
         self._events.end_beat()
 
     def _decide(
-        self, records: Iterable[JobRecord], windows: Mapping[int, Window], levels: list[Level], limit: int
+        self, records: Sequence[JobRecord], windows: Mapping[int, Window], levels: list[Level], limit: int
     ) -> Decision:
+        self._sights.forget_settled()
         holdings: list[Holding] = [self._sights.holding(each, windows.get(each.key.job_id)) for each in records]
         return decide(holdings, levels, self._sights.recent, limit)
 
@@ -100,7 +122,7 @@ class Mover:
 
     # --- moving -------------------------------------------------------------------------------------------------------
 
-    async def _carry_out(self, moves: tuple[Move, ...], deadline: float) -> None:
+    async def _carry_out(self, moves: Sequence[Move], deadline: float) -> None:
         begun = False
         for batch in self._batches(moves):
             if begun and time.monotonic() > deadline:
@@ -110,7 +132,7 @@ class Mover:
                 await self._move(record, batch)
                 begun = True
 
-    def _batches(self, moves: tuple[Move, ...]) -> Iterator[list[Move]]:
+    def _batches(self, moves: Sequence[Move]) -> Iterator[list[Move]]:
         """Neighbours that one call can do: the same process, tiers and reason, a piece at a time."""
         for _, same in groupby(moves, key=lambda move: (move.job_id, move.pid, move.source, move.target, move.why)):
             batch: list[Move] = []

@@ -12,6 +12,8 @@ from tierwise.units import KIB
 
 PAGE = 4096
 MB = 1_000_000
+_SIZES = ("MemTotal", "MemFree", "Inactive(file)", "Dirty", "Writeback")
+_SIZE = re.compile(rf"^Node \d+ ({'|'.join(map(re.escape, _SIZES))}): +(\d+) kB$", re.MULTILINE)
 _PMEM, _CXL = re.compile(r"/ndbus\d"), re.compile(r"/(ACPI0017:\d|decoder\d|cxl_)")
 
 
@@ -83,8 +85,7 @@ class NumaNodes:
             text = (self._nodes / f"node{node}/meminfo").read_text()
         except OSError:
             text = ""
-        found = {name: int(kib) * KIB for name, kib in re.findall(r"^Node \d+ (\S+): +(\d+) kB$", text, re.M)}
-        return dict.fromkeys(("MemTotal", "MemFree", "Inactive(file)", "Dirty", "Writeback"), 0) | found
+        return dict.fromkeys(_SIZES, 0) | {name: int(kib) * KIB for name, kib in _SIZE.findall(text)}
 
     def _set_aside(self, node: int) -> int:
         """Bytes of a node's pools of huge pages (Documentation/admin-guide/mm/hugetlbpage.rst)."""

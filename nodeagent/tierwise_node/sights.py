@@ -1,7 +1,7 @@
-"""Each job's memory as movement sees it: the newest window of heat, and where its ranges lie now.
+"""Each job's memory as movement sees it: the newest heat, and where its ranges lie now.
 
-Looking for pages costs a walk of them, so it has a budget of its own: between two looks, what we moved ourselves is
-counted on.
+Walking a job's pages costs far more than all else here, so all jobs together have one budget for it: between two walks
+what we moved ourselves is counted on. And a job in which nothing changes gets its newest heat less often.
 """
 
 from __future__ import annotations
@@ -22,25 +22,41 @@ from tierwise_policy.heat import RANGE, Ranges, Window
 from tierwise_policy.holdings import Bytes, Holding
 from tierwise_policy.recent import LANDED, Recent
 from tierwise_policy.smoothing import smoothed
+from tierwise_policy.whereabouts import Whereabouts, in_pieces
 
-LOOKING = 0.02
-"""The part of one CPU that looking for the pages of one job may take."""
+WALKING = 0.01
+"""The part of one CPU that walking the pages of all jobs may take, where they have changed."""
+UNCHANGED = 10
+"""Pages are walked so many times more rarely where sums don't tell that any have come, gone or been moved by others."""
+DRIFT = 0.02
+"""The part of a job's memory that may lie elsewhere than the last walk and our moves say, before it is walked again."""
+LONGEST_REST = 8.0
+"""Seconds for which a job in which nothing changes keeps the heat that it had."""
 OLD = 60.0
 """Seconds after which a window says nothing any more."""
 
 
 @dataclass
 class _Sight:
-    """What was seen of one job, from which window, and when it may be looked at again (monotonic seconds).
+    """What was seen of one job, and from which window; times are monotonic seconds.
 
-    `heat`: all of its ranges, smoothed over the windows; `ranges`: those of them that hold pages.
+    `heat`: all of its ranges, smoothed over the windows; `ranges` and `located`: those of them that hold pages.
+    `unseen`: bytes that the walk did not find. `again`: when it may be walked again. `judged`: the window of the last
+    decision.
     """
 
     heat: Ranges
+    window: int
+    places: Whereabouts
+    unseen: Bytes
+    again: float
+    pause: float
     ranges: Ranges
     located: Bytes
-    window: int
-    again: float
+    judged: int = 0
+    rest: float = 0.0
+    rests_until: float = 0.0
+    moved: bool = False
 
 
 class Sights:
@@ -51,23 +67,46 @@ class Sights:
         self._sights: dict[int, _Sight] = {}
         self.recent = Recent()
 
+    def forget_settled(self) -> None:
+        """What has stayed for long enough where it was moved may move again."""
+        self.recent = self.recent.at(time.monotonic())
+
     def holding(self, record: JobRecord, window: Window | None) -> Holding:
         """One job's memory. Without a window that can be believed, it is one range of process 0."""
         job_id = record.key.job_id
-        if window is not None and window.trusted and not _is_old(window) and not _only_bw(record):
+        if window is not None and _is_believed(window, record):
             sight = self._sights.get(job_id)
-            if sight is None or (sight.window != window.time and time.monotonic() >= sight.again):
+            if sight is None or self._is_due(sight, record, window):
                 sight = self._sights[job_id] = self._look(record, window)
-            if len(sight.ranges):
+            elif sight.moved:
+                self._lay_out(sight)
+            lost = record.pin_missing and self._drifted(sight, record)  # a pin is repaired at once, with any pages
+            if len(sight.ranges) and not lost:
                 unseen = np.maximum(self._found(record) - sight.located.sum(axis=0), 0)
                 ranges = np.concatenate([sight.ranges, np.zeros(1, RANGE)])
-                located = np.concatenate([sight.located, unseen])
+                located = np.concatenate([sight.located, unseen[None]])
                 return Holding(job_id, record.plan, ranges, located, True, record.suspended)
         young = record.is_young(time.time_ns()) and sum(record.found.values()) >= SMALLEST
-        return Holding(job_id, record.plan, np.zeros(1, RANGE), self._found(record), False, record.suspended, young)
+        found = self._found(record)[None]
+        return Holding(job_id, record.plan, np.zeros(1, RANGE), found, False, record.suspended, young)
 
-    def _found(self, record: JobRecord) -> Bytes:
-        return np.array([[record.found.get(name, 0) for name in self._topology.order]], np.int64)
+    def is_news(self, record: JobRecord, window: Window | None) -> bool:
+        """Whether there would be something new to see of a job now."""
+        sight = self._sights.get(record.key.job_id)
+        if window is None or not _is_believed(window, record):
+            return False
+        return sight is None or self._is_due(sight, record, window)
+
+    def decided(self, job_id: int, moves: bool) -> None:
+        """Whether there was anything to move of a job, its memory being as it was seen: if not, it may rest longer.
+
+        Rests end at the same times for all jobs: one decision is for all that have news.
+        """
+        sight = self._sights.get(job_id)
+        if sight is not None and (moves or sight.judged != sight.window):
+            sight.judged, sight.rest = sight.window, 0.0 if moves else min(max(2 * sight.rest, 1.0), LONGEST_REST)
+            now = time.monotonic()
+            sight.rests_until = now - now % sight.rest + sight.rest if sight.rest else now
 
     def landed(self, job_id: int, rows: Ranges, source: int, target: int, moved: Moved, page: int) -> None:
         """Count on what a move within `rows` of one process did. What did not move is left alone for a while, too."""
@@ -78,33 +117,64 @@ class Sights:
         records["tier"] = target if arrived else source
         self.recent = self.recent.add(time.monotonic(), records)
         if sight := self._sights.get(job_id):
-            for row in rows:
-                at = (sight.ranges["pid"] == row["pid"]) & (sight.ranges["start"] == row["start"])
-                size = min(arrived, int(sight.located[at, source].sum()))
-                sight.located[at, source] -= size
-                sight.located[at, target] += size
-                arrived -= size
+            sight.places, sight.moved = sight.places.moved(whole, source, target, arrived), True
 
     def keep_only(self, jobs: Container[int]) -> None:
         """Forget the jobs that have ended."""
         for job_id in [job_id for job_id in self._sights if job_id not in jobs]:
             del self._sights[job_id]
 
+    def _found(self, record: JobRecord) -> Bytes:
+        return np.array([record.found.get(name, 0) for name in self._topology.order], np.int64)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def _is_due(self, sight: _Sight, record: JobRecord, window: Window) -> bool:
+        now = time.monotonic()
+        if now >= sight.again and self._drifted(sight, record):
+            return True
+        return window.time != sight.window and (not window.steady or now >= sight.rests_until)
+
+    def _drifted(self, sight: _Sight, record: JobRecord) -> bool:
+        found = self._found(record)
+        return bool(np.abs(found - sight.places.found - sight.unseen).sum() > DRIFT * found.sum())
+
     def _look(self, record: JobRecord, window: Window) -> _Sight:
-        begun = time.monotonic()
+        """Take a new window up, and walk the pages where that is due."""
         before = self._sights.get(record.key.job_id)
-        heat = smoothed(window.ranges, before.heat) if before else window.ranges
-        ranges = self.recent.cut(self._free(heat))
-        located = np.zeros((len(ranges), len(self._topology.order)), np.int64)
-        for pid in np.unique(ranges["pid"]):
-            rows = np.flatnonzero(ranges["pid"] == pid)
-            nodes = self._placer.locate(record.key.job_id, record.uid, int(pid), ranges[rows])
+        if before is None:
+            sight = self._walk(record, window, window.ranges)
+        else:
+            heat = before.heat if window.time == before.window else smoothed(window.ranges, before.heat)
+            since = time.monotonic() - before.again
+            if since >= 0 and (self._drifted(before, record) or since >= (UNCHANGED - 1) * before.pause):
+                sight = self._walk(record, window, heat)
+            else:
+                sight, sight.heat, sight.window = before, heat, window.time
+        self._lay_out(sight)
+        return sight
+
+    def _walk(self, record: JobRecord, window: Window, heat: Ranges) -> _Sight:
+        begun = time.thread_time()
+        pieces = in_pieces(self._free(heat))
+        located = np.zeros((len(pieces), len(self._topology.order)), np.int64)
+        for pid in np.unique(pieces["pid"]):
+            rows = np.flatnonzero(pieces["pid"] == pid)
+            nodes = self._placer.locate(record.key.job_id, record.uid, int(pid), pieces[rows])
             if nodes is not None:
                 for tier, name in enumerate(self._topology.order):
                     located[rows, tier] = nodes[:, list(self._topology.nodes([name]))].sum(axis=1)
+        places = Whereabouts(pieces, located)
+        pause = (time.thread_time() - begun) * max(len(self._sights), 1) / WALKING
+        unseen = self._found(record) - places.found
+        return _Sight(heat, window.time, places, unseen, time.monotonic() + pause, pause, pieces, located)
+
+    def _lay_out(self, sight: _Sight) -> None:
+        """Lay the heat upon the places."""
+        ranges = self.recent.cut(self._free(sight.heat))
+        located = sight.places.of(ranges)
         there = located.sum(axis=1) > 0
-        spent = time.monotonic() - begun
-        return _Sight(heat, ranges[there], located[there], window.time, time.monotonic() + spent / LOOKING)
+        sight.ranges, sight.located, sight.moved = ranges[there], located[there], False
 
     def _free(self, ranges: Ranges) -> Ranges:
         """Without what programs were granted: it stays where it is, however hot."""
@@ -122,6 +192,10 @@ def _reached(rows: Ranges, cursor: int) -> Ranges:
             reached["end"][number] = cursor
             return reached[reached["end"] > reached["start"]]
     return rows
+
+
+def _is_believed(window: Window, record: JobRecord) -> bool:
+    return window.trusted and not _is_old(window) and not _only_bw(record)
 
 
 def _is_old(window: Window) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tierwise.tiers import Tier, TierName
@@ -54,6 +54,8 @@ class Watch:
         self._interval, self._rate, self._share = interval, rate, share
         self._pins = pins
         self.windows: Callable[[], Mapping[int, Window]] = dict
+        self.observed: Callable[[], None] = lambda: None
+        """Called when the jobs have been sampled."""
         self._mover: Mover | None = None
         self._wake = asyncio.Event()
         self._pressed_until = 0.0
@@ -84,22 +86,24 @@ class Watch:
 
     async def _beat(self, begun: float) -> None:
         self._jobs.observe()
+        self.observed()
         self._jobs.revise()
         for record in self._jobs.records.values():
             self._compare(record)
         if len(self._topology.order) < 2:
             return
+        tiers = self._jobs.tiers()
         if self._pins is not None:
             folders = {job_id: group.folder for job_id, group in self._jobs.groups.items() if isinstance(group, V2Job)}
-            self._pins.keep(folders, self._jobs.records.values(), self._jobs.tiers()[0].capacity)
+            self._pins.keep(folders, self._jobs.records.values(), tiers[0].capacity)
         if not self._jobs.records:
             return
         if self._mover is None:
             from tierwise_node.mover import Mover  # noqa: PLC0415  numpy: an agent without jobs goes without
 
             self._mover = Mover(self._jobs, self._topology, self._placer, self._jobs.events, self._rate)
-        margins = self._margins(begun)
-        await self._mover.beat(self.windows(), margins, self._since_last, begun + self._interval)
+        margins = self._margins(tiers, begun)
+        await self._mover.beat(self.windows(), tiers, margins, self._since_last, begun + self._interval)
 
     def _compare(self, record: JobRecord) -> None:
         """Count whether a job agrees with its plan, once the excess has had its time to move."""
@@ -110,9 +114,8 @@ class Watch:
         waits = KNOWN_AFTER if record.is_young(record.seen) else 0.0
         record.compare(record.seen, agrees(record.plan, record.own, order), excess / self._rate + waits)
 
-    def _margins(self, now: float) -> dict[TierName, int]:
+    def _margins(self, tiers: Sequence[Tier], now: float) -> dict[TierName, int]:
         """What is to be kept free on each tier, by what it lost since the last beat (a mean that forgets)."""
-        tiers = self._jobs.tiers()
         then, free = self._before
         self._since_last = min(max(now - then, CLOSEST), MOST_BEATS * self._interval)
         seconds = max(now - then, self._interval)

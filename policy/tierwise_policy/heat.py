@@ -30,6 +30,7 @@ class Window:
     """What a tracker saw of one job in `seconds` before `time` (ns since the epoch).
 
     `trusted`: the hottest ranges of the windows before are the hottest in this one, too. `tracker`: who saw it.
+    `steady`: so they were in this window, whatever was before: false right after the hot set has jumped.
     """
 
     job_id: int
@@ -38,6 +39,7 @@ class Window:
     ranges: Ranges = field(repr=False)
     tracker: str
     trusted: bool
+    steady: bool = True
 
 
 def no_ranges() -> Ranges:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tierwise_policy.heat import RANGE, Ranges
+from tierwise_policy.heat import Ranges
+from tierwise_policy.whereabouts import cut_at
 
 SETTLED = 30.0
 """Seconds for which a page that was moved stays where it landed."""
@@ -26,13 +27,16 @@ class Recent:
 
     def add(self, now: float, landed: npt.NDArray[np.void]) -> "Recent":
         """With these arrivals (LANDED), and without those that have settled by `now`."""
-        kept = self.records[self.records["time"] > now - SETTLED]
-        return Recent(np.concatenate([kept, landed])[-MOST:])
+        return Recent(np.concatenate([self.at(now).records, landed])[-MOST:])
+
+    def at(self, now: float) -> "Recent":
+        """Without what has settled by `now`."""
+        moving = self.records["time"] > now - SETTLED
+        return self if moving.all() else Recent(self.records[moving])
 
     def cut(self, ranges: Ranges) -> Ranges:
-        """The same ranges, cut at the ends of the records: each piece then lies within a record or beside it."""
-        pieces = [self._cut_process(ranges[ranges["pid"] == pid]) for pid in np.unique(ranges["pid"])]
-        return np.concatenate(pieces) if pieces else ranges
+        """The same ranges, cut at the ends of the records: each piece then lies within records or beside them."""
+        return cut_at(ranges, self.records)
 
     def stuck(self, ranges: Ranges, tiers: int) -> npt.NDArray[np.bool_]:
         """For each piece (see `cut`) and each of so many tiers: whether its pages there arrived just now."""
@@ -41,21 +45,16 @@ class Recent:
             records = self.records[self.records["tier"] == tier]
             for pid in np.unique(records["pid"]):
                 rows = np.flatnonzero(ranges["pid"] == pid)
-                its = records[records["pid"] == pid]
-                starts, ends = ranges["start"][rows, None], ranges["end"][rows, None]
-                found[rows, tier] = ((its["start"] <= starts) & (ends <= its["end"])).any(axis=1)
+                found[rows, tier] = _within(ranges[rows], records[records["pid"] == pid])
         return found
 
-    def _cut_process(self, ranges: Ranges) -> Ranges:
-        its = self.records[self.records["pid"] == ranges["pid"][0]]
-        if not len(its):
-            return ranges
-        edges = np.unique(np.concatenate([its["start"], its["end"], ranges["start"], ranges["end"]]))
-        starts, ends = edges[:-1], edges[1:]
-        ranges = ranges[np.argsort(ranges["start"], kind="stable")]
-        row = np.searchsorted(ranges["start"], starts, side="right") - 1
-        inside = (row >= 0) & (starts < ranges["end"][row])
-        pieces = np.empty(int(inside.sum()), RANGE)
-        pieces[:] = ranges[row[inside]]
-        pieces["start"], pieces["end"] = starts[inside], ends[inside]
-        return pieces
+
+def _within(ranges: Ranges, records: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Which ranges lie within what the records, all of one process, cover together."""
+    records = records[np.argsort(records["start"], kind="stable")]
+    reach = np.maximum.accumulate(records["end"])
+    first = np.concatenate([[True], records["start"][1:] > reach[:-1]])
+    starts, ends = records["start"][first], reach[np.concatenate([first[1:], [True]])]
+    run = np.searchsorted(starts, ranges["start"], side="right") - 1
+    inside: npt.NDArray[np.bool_] = (run >= 0) & (ranges["end"] <= ends[run])
+    return inside

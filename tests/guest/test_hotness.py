@@ -106,6 +106,11 @@ def kdamonds() -> list[str]:
     return running
 
 
+def pids() -> list[str]:
+    """The kdamonds' pids."""
+    return [each.read_text() for each in sorted((ADMIN / "kdamonds").glob("*/pid"))]
+
+
 def test_damon_finds_a_hot_set_and_knows_when_it_can_not(damon: Damon) -> None:
     with running("contiguous") as near, running("hashed") as far:
         damon.follow({1: [near.pid], 2: [far.pid]}, 1)
@@ -129,6 +134,19 @@ def test_damon_finds_a_hot_set_and_knows_when_it_can_not(damon: Damon) -> None:
         assert precision < 2 * 0.2
         assert not any(verdicts[far.pid][-2:])
         assert sum(sizes(last[near.pid])) == pytest.approx(160 * MIB, rel=0.05)
+        assert damon.hurries
+        begun = pids()
+
+        def slower() -> bool:
+            damon.follow({1: [near.pid], 2: [far.pid]}, 1)
+            return not damon.hurries
+
+        until(slower, "the kdamonds to look less often", 20)
+        damon.read()
+        seen = until(lambda: damon.read().get(near.pid), "a longer window", 20)
+        assert pids() == begun, "they began anew"
+        assert seen.seconds == QUICK.aggregation
+        assert near.judge(hot(near.own(seen.ranges)))[1] >= 0.9, "what was found was lost"
 
 
 def test_a_foreign_kdamond_is_never_touched(damon: Damon, tmp_path: Path) -> None:

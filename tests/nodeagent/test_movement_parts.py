@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from tierwise_node.events import MOST_TOLD, Events
 from tierwise_node.pins import HardPins, coverable
 from tierwise_node.pressure import Pressure
 from tierwise_node.record import SECOND, JobRecord
+from tierwise_node.restraint import outline, worth_it
 from tierwise_node.revisions import beyond_shares, given_up, grown, improved
 from tierwise_policy.margin import MOST, margin
+from tierwise_policy.movement import Move
 
 TIERS = (
     Tier("dram", 0, (0,), GIB, GIB, 80, 200 * GIB),
@@ -45,6 +48,43 @@ def sampled(job: JobRecord, swapped: int = 0, **found: int) -> None:
     before = sum(job.found.values())
     job.observe(job.seen + SECOND, found, Usage())
     job.watch_pin("dram", before, swapped)
+
+
+# --- restraint ------------------------------------------------------------------------------------------------------
+
+
+def move(job_id: int, size: int, up: bool, pid: int = 7) -> Move:
+    return Move(job_id, pid, 0, size, 2 if up else 0, 0 if up else 2, size, "hot")
+
+
+def test_trifles_are_not_promoted_and_wait_unless_something_else_moves() -> None:
+    jobs = [record(1, dram=GIB), record(2, dram=GIB)]
+    up, down, large = move(1, MIB, up=True), move(1, MIB, up=False), move(2, 64 * MIB, up=True)
+    assert worth_it([up, down], jobs) == []
+    assert worth_it([up, down, large], jobs) == [down, large]
+    jobs[0].pin_missing = MIB
+    assert worth_it([up], jobs) == [up]
+
+
+def test_what_a_young_job_lacks_waits_for_its_heat_unless_all_of_it_is_wanted() -> None:
+    blind = move(1, 64 * MIB, up=True, pid=0)
+    mixed = Plan((Part("LAT", GIB, {"dram": GIB}), Part("CAP", GIB, {"cxl": GIB})))
+    job = record(plan=mixed, cxl=2 * GIB)
+    assert worth_it([blind], [job]) == [blind]
+    job.started = time.time_ns()
+    assert worth_it([blind], [job]) == []
+    job.plan = lat(2 * GIB)
+    assert worth_it([blind], [job]) == [blind]
+
+
+def test_only_what_matters_calls_for_a_decision() -> None:
+    margins = dict.fromkeys(("dram", "pmem", "cxl"), 0)
+    job = record(plan=lat(GIB), dram=700 * MIB, cxl=300 * MIB)
+    before = outline([job], TIERS, margins)
+    job.found["dram"] += MIB
+    assert outline([job], TIERS, margins) == before
+    job.found["cxl"] += 100 * MIB
+    assert outline([job], TIERS, margins) != before
 
 
 # --- pins -----------------------------------------------------------------------------------------------------------

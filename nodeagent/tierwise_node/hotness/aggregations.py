@@ -21,9 +21,8 @@ BUFFER_KB = 512
 """Per CPU; an aggregation is 64 bytes a region."""
 MOST_READ = 8 << 20
 """Bytes of the trace read in one go: other users' kdamonds may fill it."""
-_LINE = re.compile(
-    rb"-(\d+) +\[\d+\][^\n]*? damon_aggregated: target_id=(\d+) nr_regions=(\d+) (\d+)-(\d+): (\d+) (\d+)\n"
-)
+_LINE = re.compile(rb"-(\d+) +\[\d+\][^\n]*? damon_aggregated: target_id=(\d+) nr_regions=(\d+ \d+-\d+: \d+ \d+)\n")
+_TO_SPACES = bytes.maketrans(b"-:", b"  ")
 
 
 class Region(NamedTuple):
@@ -57,10 +56,10 @@ class Aggregations:
         text = self._rest + self._new()
         end = text.rfind(b"\n") + 1
         self._rest = text[end:]
-        rows: dict[Key, list[tuple[bytes, ...]]] = {}
-        for kdamond, target, *row in _LINE.findall(text[:end]):
-            rows.setdefault((int(kdamond), int(target)), []).append(tuple(row))
-        found = {key: self._last_whole(lines) for key, lines in rows.items()}
+        rows: dict[tuple[bytes, bytes], list[bytes]] = {}
+        for kdamond, target, row in _LINE.findall(text[:end]):
+            rows.setdefault((kdamond, target), []).append(row)
+        found = {(int(kdamond), int(target)): self._last_whole(its) for (kdamond, target), its in rows.items()}
         return {key: region for key, region in found.items() if region is not None}
 
     def close(self) -> None:
@@ -77,10 +76,11 @@ class Aggregations:
                 size += len(chunk)
         return b"".join(chunks)
 
-    def _last_whole(self, lines: list[tuple[bytes, ...]]) -> Region | None:
+    def _last_whole(self, lines: list[bytes]) -> Region | None:
         """The regions of one aggregation come together, in ascending order, and each says how many there are."""
-        count = int(lines[-1][0])
-        last = np.array(lines[-count:], dtype="S20").astype(np.uint64)
+        count = int(lines[-1].split(b" ", 1)[0])
+        text = b" ".join(lines[-count:]).translate(_TO_SPACES)
+        last = np.fromstring(text, np.uint64, sep=" ").reshape(-1, 5)
         whole = len(last) == count and bool((last[:, 0] == count).all() and (last[1:, 1] >= last[:-1, 2]).all())
         self.lost += not whole
         return Region(*(last[:, column] for column in range(1, 5))) if whole else None

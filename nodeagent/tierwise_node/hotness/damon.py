@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from tierwise_node.hotness.aggregations import Aggregations, Region
 from tierwise_node.hotness.kdamonds import ADMIN, Attributes, Kdamonds, tracing
-from tierwise_node.hotness.tracker import Seen
+from tierwise_node.hotness.tracker import EARLY, Seen
 from tierwise_policy.heat import RANGE
 
 SLOTS = 4
@@ -22,15 +23,19 @@ PACE = Attributes(sample=0.1, samples=10, least_regions=50, most_regions=400)
 """A window a second: pages can't follow sooner than it ends, and who wants less noise adds windows up; 400 regions are
 about 3,000 page table walks a second and kdamond."""
 PATIENCE = 5.0
-"""Seconds that a kdamond runs at least before new processes of its jobs make it begin again: its regions start coarse
-and halve once an aggregation."""
+"""Seconds, at pace 1, that a kdamond runs at least before new processes of its jobs make it begin again: its regions
+start coarse and halve once an aggregation."""
+YOUNG = 3.0
+"""Seconds, at pace 1, for which a kdamond that has begun looks more often: it gets from coarse regions to fine ones,
+and to heat that can be believed, in as many windows, but sooner."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class _Slot:
-    """One kdamond: the processes that it was given, in that order, and since when it runs."""
+    """One kdamond: the processes that it was given, in that order, how often it looks, and since when it runs."""
 
+    attributes: Attributes
     pids: list[int] = field(default_factory=list)
     pid: int = 0
     since: float = 0.0
@@ -47,10 +52,15 @@ class Damon:
     def __init__(self, journal: Path, node: str, admin: Path = ADMIN, pace: Attributes = PACE) -> None:
         self._kdamonds = Kdamonds(journal, SLOTS, admin)
         self._node, self._base = node, pace
-        self._attributes = pace
-        self._slots = [_Slot() for _ in range(SLOTS)]
+        self._slots = [_Slot(pace) for _ in range(SLOTS)]
         self._of_job: dict[int, int] = {}
+        self._pace = 1
         self._aggregations: Aggregations | None = None
+
+    @property
+    def hurries(self) -> bool:
+        """See Tracker."""
+        return any(slot.pid and slot.attributes.sample < self._at(self._pace).sample for slot in self._slots)
 
     def problem(self) -> str:
         """See Tracker."""
@@ -63,11 +73,10 @@ class Damon:
                 return
             self._open()
         self._assign(jobs)
-        slower = Attributes(self._base.sample * pace, *_shape(self._base))
-        changed, self._attributes = slower != self._attributes, slower
+        self._pace = pace
         for index, slot in enumerate(self._slots):
             wanted = sorted(pid for job, at in self._of_job.items() if at == index for pid in jobs[job])
-            self._run(index, slot, wanted, changed)
+            self._run(index, slot, wanted)
 
     def read(self) -> dict[int, Seen]:
         """See Tracker."""
@@ -75,7 +84,10 @@ class Damon:
             return {}
         targets = {(slot.pid, at): pid for slot in self._slots for at, pid in enumerate(slot.pids)}
         found = self._aggregations.read()
-        return {targets[key]: self._seen(targets[key], region) for key, region in found.items() if key in targets}
+        paces = {slot.pid: slot.attributes for slot in self._slots}
+        return {
+            targets[key]: _seen(targets[key], region, paces[key[0]]) for key, region in found.items() if key in targets
+        }
 
     def cpu(self) -> float:
         """See Tracker."""
@@ -89,7 +101,7 @@ class Damon:
         if self._aggregations is not None:
             self._aggregations.close()
             self._aggregations = None
-        self._slots = [_Slot() for _ in range(SLOTS)]
+        self._slots = [_Slot(self._base) for _ in range(SLOTS)]
         self._of_job.clear()
 
     def _open(self) -> None:
@@ -107,32 +119,43 @@ class Damon:
                 held = list(self._of_job.values())
                 self._of_job[job] = min(range(SLOTS), key=held.count)
 
-    def _run(self, index: int, slot: _Slot, wanted: list[int], changed: bool) -> None:
+    def _run(self, index: int, slot: _Slot, wanted: list[int]) -> None:
         """Begin again where processes are new, or all have ended; who ended meanwhile costs nothing."""
+        if not wanted and not slot.pid:
+            return
         alive = self._kdamonds.running(index) if slot.pid else 0
         new = set(wanted) - set(slot.pids)
-        young = alive and time.monotonic() - slot.since < PATIENCE * self._attributes.sample / self._base.sample
-        if wanted and alive and not changed and (not new or young):
-            return
+        age = (time.monotonic() - slot.since) / self._pace
+        usual = self._at(self._pace)
+        if not wanted or not alive or (new and age >= PATIENCE):
+            self._begin(index, slot, wanted, self._at(self._pace * EARLY))
+        elif age >= YOUNG and slot.attributes != usual:
+            try:
+                self._kdamonds.change(index, usual)
+                slot.attributes = usual
+            except OSError:  # one of its processes has ended
+                self._begin(index, slot, wanted, usual)
+
+    def _begin(self, index: int, slot: _Slot, wanted: list[int], attributes: Attributes) -> None:
         slot.spent, slot.cpu = slot.spent + max(slot.cpu, _cpu(slot.pid)), 0.0
-        slot.pids, slot.pid = wanted, 0
-        if alive and not wanted:
+        slot.pids, slot.pid, slot.attributes = wanted, 0, attributes
+        if not wanted:
             self._kdamonds.off(index)
-        if wanted:
-            with contextlib.suppress(ProcessLookupError):
-                self._kdamonds.on(index, wanted, self._attributes)
-                slot.pid, slot.since = self._kdamonds.running(index), time.monotonic()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._kdamonds.on(index, wanted, attributes)
+            slot.pid, slot.since = self._kdamonds.running(index), time.monotonic()
 
-    def _seen(self, pid: int, region: Region) -> Seen:
-        ranges = np.empty(len(region.start), RANGE)
-        ranges["pid"], ranges["start"], ranges["end"] = pid, region.start, region.end
-        ranges["heat"] = np.minimum(region.accesses / self._attributes.samples, 1.0)
-        ranges["age"] = region.age * self._attributes.aggregation
-        return Seen(self._attributes.aggregation, ranges)
+    def _at(self, pace: float) -> Attributes:
+        return msgspec.structs.replace(self._base, sample=self._base.sample * pace)
 
 
-def _shape(attributes: Attributes) -> tuple[int, int, int]:
-    return attributes.samples, attributes.least_regions, attributes.most_regions
+def _seen(pid: int, region: Region, attributes: Attributes) -> Seen:
+    ranges = np.empty(len(region.start), RANGE)
+    ranges["pid"], ranges["start"], ranges["end"] = pid, region.start, region.end
+    ranges["heat"] = np.minimum(region.accesses / attributes.samples, 1.0)
+    ranges["age"] = region.age * attributes.aggregation
+    return Seen(attributes.aggregation, ranges)
 
 
 def _cpu(pid: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection
@@ -30,6 +31,8 @@ class Hotness:
     def __init__(self, jobs: Jobs, node: str, state: Path) -> None:
         self._jobs, self._node, self._journal = jobs, node, state / "kdamonds.json"
         self._tracking: Tracking | None = None
+        self._followed: Collection[int] = ()
+        self._wake = asyncio.Event()
         if self._journal.exists():
             try:
                 self._clean_up()
@@ -40,12 +43,19 @@ class Hotness:
         """Take turns until cancelled. No failure of one turn ends it: it is logged, and the next one comes."""
         while True:
             begun = time.monotonic()
+            self._wake.clear()
             try:
                 await self._turn()
             except Exception:
                 log.exception("a look at the jobs' hotness failed")
             turn = self._tracking.seconds if self._tracking else AT_REST
-            await asyncio.sleep(max(turn - (time.monotonic() - begun), 0.1))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), max(turn - (time.monotonic() - begun), 0.1))
+
+    def notice(self) -> None:
+        """The jobs were sampled: those that have become large enough are not to wait for their first turn."""
+        if any(job not in self._followed and self._worth(job) for job in self._jobs.groups):
+            self._wake.set()
 
     def windows(self) -> dict[int, Window]:
         """The newest window of each job that has one."""
@@ -78,6 +88,7 @@ class Hotness:
         groups = {job: group for job, group in self._jobs.groups.items() if self._worth(job)}
         if groups and self._tracking is None:
             self._tracking = self._begin()
+        self._followed = groups.keys()
         if self._tracking:
             uids = {job: self._jobs.records[job].uid for job in groups}
             await asyncio.to_thread(self._tracking.turn, groups, uids)

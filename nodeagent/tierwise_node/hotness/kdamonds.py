@@ -93,22 +93,20 @@ class Kdamonds:
         context = place / "contexts/0"
         (place / "contexts/nr_contexts").write_text("1")
         (context / "operations").write_text("vaddr")
-        intervals, regions = context / "monitoring_attrs/intervals", context / "monitoring_attrs/nr_regions"
-        aggregation = int(attributes.aggregation * MICRO)
-        for file, value in (
-            (intervals / "sample_us", int(attributes.sample * MICRO)),
-            (intervals / "aggr_us", aggregation),
-            (intervals / "update_us", 2 * aggregation),
-            (regions / "max", attributes.most_regions),
-            (regions / "min", attributes.least_regions),
-            (context / "targets/nr_targets", len(pids)),
-        ):
-            file.write_text(str(value))
+        _write(context / "monitoring_attrs", attributes)
+        (context / "targets/nr_targets").write_text(str(len(pids)))
         for number, pid in enumerate(pids):
             (context / f"targets/{number}/pid_target").write_text(str(pid))
         (place / "state").write_text("on")
         with contextlib.suppress(OSError):  # it has ended already, or we may not
             os.sched_setaffinity(self.running(index), os.sched_getaffinity(0))
+
+    def change(self, index: int, attributes: Attributes) -> None:
+        """Let one that runs look as often as this, and keep its regions. Raises OSError when one of its processes has
+        ended."""
+        place = self._folder / str(index)
+        _write(place / "contexts/0/monitoring_attrs", attributes)
+        (place / "state").write_text("commit")
 
     def off(self, index: int) -> None:
         """End one, if it runs."""
@@ -161,6 +159,18 @@ class Kdamonds:
         new = self._journal.with_suffix(".new")
         new.write_bytes(msgspec.json.encode(kept))
         os.replace(new, self._journal)
+
+
+def _write(place: Path, attributes: Attributes) -> None:
+    aggregation = int(attributes.aggregation * MICRO)
+    for name, value in (
+        ("intervals/sample_us", int(attributes.sample * MICRO)),
+        ("intervals/aggr_us", aggregation),
+        ("intervals/update_us", 2 * aggregation),
+        ("nr_regions/max", attributes.most_regions),
+        ("nr_regions/min", attributes.least_regions),
+    ):
+        (place / name).write_text(str(value))
 
 
 def occupant(modules: Path = MODULES) -> str:

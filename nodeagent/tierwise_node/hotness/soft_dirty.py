@@ -45,6 +45,7 @@ class SoftDirty:
     """See Tracker."""
 
     name = "soft-dirty"
+    hurries = False
 
     def __init__(self, period: float = PERIOD) -> None:
         self._period = period

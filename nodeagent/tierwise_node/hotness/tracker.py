@@ -8,6 +8,9 @@ from tierwise_policy.heat import Ranges
 
 TURN = 1.0
 """Seconds between two turns, at pace 1."""
+EARLY = 0.25
+"""What windows are shortened to while a tracker hurries: a job may live for seconds only, and its heat is believed
+after three windows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +26,12 @@ class Tracker(Protocol):
 
     name: str
 
+    @property
+    def hurries(self) -> bool:
+        """Whether it looks at new processes in windows that are EARLY of the usual ones."""
+
     def problem(self) -> str:
-        """Why it can't be used on this host now; empty: it can. Asked before anything else is, and before each turn."""
+        """Why it can't be used on this host now; empty: it can. Asked before anything else is, and now and then."""
 
     def follow(self, jobs: Mapping[int, Sequence[int]], pace: int) -> None:
         """Look at these processes, given by job, and at no others. `pace` 1 is as often as it likes, 2 half of that."""

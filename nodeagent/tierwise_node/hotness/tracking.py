@@ -16,48 +16,26 @@ import msgspec
 import numpy as np
 
 from tierwise.messages import Heat, Heatmap, HeatmapRow
-from tierwise_node import pages
 from tierwise_node.cgroups import JobCgroup
+from tierwise_node.hotness.areas import Areas
 from tierwise_node.hotness.processes import Process, Processes
-from tierwise_node.hotness.tracker import TURN, Seen, Tracker
+from tierwise_node.hotness.tracker import EARLY, TURN, Seen, Tracker
 from tierwise_node.record import JobRecord
-from tierwise_policy.heat import Ranges, Window, clip, hottest, no_ranges, sizes, trustworthy, working_set
+from tierwise_policy.heat import Ranges, Window, hottest, no_ranges, sizes, trustworthy, working_set
 from tierwise_policy.heatmap import History
 
 log = logging.getLogger(__name__)
-BUDGET = 0.03
-"""The share of a core that tracking may take, with what kernel threads and faults take for it."""
-SLOWEST = 16
+BUDGET = 0.015
+"""The share of a core that tracking may take, with what kernel threads and faults take for it: half of what it may
+cost to follow the jobs' pages. The rest is for walking them, deciding and the beat."""
+SLOWEST, FASTER = 16, 0.45
 LOOK_AGAIN = 30.0
 """Seconds after which a host without a usable tracker is looked at again."""
-MOST_AREAS = 4096
-AREAS_SHARE = 0.002
-"""The share of a core that reading one process's areas may take."""
+OURS = 10
+"""Turns after which a tracker is asked again whether it can be used, where it follows the same processes as before:
+that costs as much as following a job."""
 VERDICTS = 3
 """Windows over which trust is the majority's: one window after a jump of the hot set says little."""
-
-
-class Areas:
-    """The movable areas of processes, read the more rarely the longer that takes: some have a hundred thousand."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[float, tuple[pages.Addresses, pages.Addresses] | None]] = {}
-
-    def clip(self, pid: int, ranges: Ranges) -> Ranges:
-        """The part of a process's ranges that could be moved; all where it has very many areas, or has ended."""
-        due, areas = self._known.get(pid, (0.0, None))
-        if time.monotonic() >= due:
-            begun = time.monotonic()
-            try:
-                areas = pages.movable(pid, MOST_AREAS)
-            except OSError:
-                areas = None
-            self._known[pid] = time.monotonic() + (time.monotonic() - begun) / AREAS_SHARE, areas
-        return ranges if areas is None else clip(ranges, *areas)
-
-    def keep_only(self, pids: Collection[int]) -> None:
-        """Forget the processes that are looked at no longer."""
-        self._known = {pid: known for pid, known in self._known.items() if pid in pids}
 
 
 @dataclass
@@ -83,6 +61,8 @@ class Tracking:
         self._spent = self._spent_before = 0.0
         self._judged = time.monotonic()
         self._look_again = 0.0
+        self._turns = 0
+        self._followed: dict[int, list[int]] = {}
         self.pace = 1
         """Turns take so many times TURN."""
         self.problems: tuple[str, ...] = ()
@@ -96,7 +76,7 @@ class Tracking:
     @property
     def seconds(self) -> float:
         """Seconds from one turn to the next now."""
-        return TURN * self.pace
+        return TURN * self.pace * (EARLY if self._tracker and self._tracker.hurries else 1)
 
     def windows(self) -> dict[int, Window]:
         """The newest window of each job that has one."""
@@ -150,21 +130,30 @@ class Tracking:
             if not groups:
                 self._stop()
                 return
-            if self._tracker and (problem := self._tracker.problem()):
-                log.warning("%s can't be used any longer: %s", self._tracker.name, problem)
-                self._stop()
-            tracker = self._tracker = self._tracker or self._choose()
+            chosen = {
+                job: self._tracked.setdefault(job, _Tracked(Processes(uids[job]))).processes.look(group.pids())
+                for job, group in groups.items()
+            }
+            tracker = self._tracker = self._checked(followed := {job: _pids(them) for job, them in chosen.items()})
             if tracker is None:
                 return
             seen = tracker.read()
-            for job, group in groups.items():
-                tracked = self._tracked.setdefault(job, _Tracked(Processes(uids[job])))
-                self._add(job, tracked, seen)
-                tracked.chosen = tracked.processes.look(group.pids())
-            tracker.follow({job: [each.pid for each in self._tracked[job].chosen] for job in groups}, self.pace)
-            self._areas.keep_only({each.pid for tracked in self._tracked.values() for each in tracked.chosen})
+            for job in groups:
+                self._add(job, self._tracked[job], seen)
+                self._tracked[job].chosen = chosen[job]
+            tracker.follow(followed, self.pace)
+            self._areas.keep_only({pid for pids in followed.values() for pid in pids})
             self._spent += time.thread_time() - begun
             self._keep_to_budget(tracker)
+
+    def _checked(self, followed: dict[int, list[int]]) -> Tracker | None:
+        """The tracker, if it can still be used; else another."""
+        self._turns += 1
+        new, self._followed = followed != self._followed, followed
+        if self._tracker and (new or self._turns % OURS == 0) and (problem := self._tracker.problem()):
+            log.warning("%s can't be used any longer: %s", self._tracker.name, problem)
+            self._stop()
+        return self._tracker or self._choose()
 
     def _choose(self) -> Tracker | None:
         if time.monotonic() < self._look_again:
@@ -185,30 +174,30 @@ class Tracking:
 
     def _add(self, job: int, tracked: _Tracked, seen: Mapping[int, Seen]) -> None:
         """Make a window of what was seen of a job's processes."""
-        of_job = {each.pid: seen[each.pid] for each in tracked.chosen if each.pid in seen}
+        of_job = {each: seen[each.pid] for each in tracked.chosen if each.pid in seen}
         if not of_job:
             return
-        ranges = np.concatenate([self._areas.clip(pid, each.ranges) for pid, each in of_job.items()])
-        resident = sum(each.resident for each in tracked.chosen if each.pid in of_job)
+        ranges = np.concatenate([self._areas.clip(process, each.ranges) for process, each in of_job.items()])
+        resident = sum(process.resident for process in of_job)
         before = tracked.window.ranges if tracked.window else no_ranges()
-        tracked.verdicts.append(trustworthy(before, ranges, resident))
+        tracked.verdicts.append(steady := trustworthy(before, ranges, resident))
         trusted = sum(tracked.verdicts) * 2 > VERDICTS
         assert self._tracker is not None
         seconds = max(each.seconds for each in of_job.values())
-        tracked.window = Window(job, time.time_ns(), seconds, ranges, self._tracker.name, trusted)
+        tracked.window = Window(job, time.time_ns(), seconds, ranges, self._tracker.name, trusted, steady)
         tracked.history.add(tracked.window)
 
     def _keep_to_budget(self, tracker: Tracker) -> None:
-        """Twice as slow above the budget, twice as fast below a third of it; judged over ten turns."""
+        """Twice as slow above the budget, twice as fast where that is within it; judged over ten turns."""
         now = time.monotonic()
-        if now - self._judged < 10 * self.seconds:
+        if now - self._judged < 10 * TURN * self.pace:
             return
         spent = self._spent + tracker.cpu()
         share = (spent - self._spent_before) / (now - self._judged)
         self._judged, self._spent_before = now, spent
         if share > BUDGET and self.pace < SLOWEST:
             self.pace *= 2
-        elif share < BUDGET / 3 and self.pace > 1:
+        elif share < FASTER * BUDGET and self.pace > 1:
             self.pace //= 2
 
     def _stop(self) -> None:
@@ -228,6 +217,10 @@ def _added(heat: Heat | None, window: Window) -> Heat:
     return msgspec.structs.replace(
         heat, tracker=window.tracker, windows=windows, trusted=trusted, working_set=mean, hot=hot
     )
+
+
+def _pids(processes: Sequence[Process]) -> list[int]:
+    return [each.pid for each in processes]
 
 
 def _bytes(ranges: Ranges) -> int:
