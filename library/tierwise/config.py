@@ -92,7 +92,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose credentials on the service's answers are believed: the uid that the service runs as."""
     socket: str = "/run/tierwise/agent-%n.sock"
     state: str = "/var/lib/tierwise/agent-%n"
-    cgroup: str = ""
+    cgroup: Annotated[str, Meta(pattern="^$|^/sys/fs/cgroup/.")] = ""
     """The cgroup below which this node's Slurm puts jobs; empty: found (v1: slurm_NODE or slurm, v2:
     system.slice/NODE_slurmstepd.scope or system.slice/slurmstepd.scope)."""
     capacity_share: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0

@@ -27,6 +27,7 @@ def test_a_named_file_must_exist(tmp_path):
         ("[agent]\npin_share = 1.5", r"\$\.agent\.pin_share"),
         ("[agent", "tierwise.toml"),
         ("[service]\nlisten = 5", r"\$\.service\.listen"),
+        ('[agent]\ncgroup = "/system.slice/slurm"', r"\$\.agent\.cgroup"),
         ("[agent]\nmove_limit = -1", r"\$\.agent\.move_limit"),
         ("[agent]\ncapacity_share = 0.0", r"\$\.agent\.capacity_share"),
         ("[agent.tiers.cxl]\nnuma_nodes = [-1]", r"numa_nodes"),
