@@ -16,7 +16,6 @@ from tierwise.errors import TierwiseError
 from tierwise.local import ask
 from tierwise_lab.stack import Stack
 
-KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
 CGROUPS = Path("/sys/fs/cgroup")
 
 

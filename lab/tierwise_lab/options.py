@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONTROLLER_PORT = 17800
 
 
 @dataclass(frozen=True)
