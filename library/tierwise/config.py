@@ -18,6 +18,7 @@ Natural = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
+Hours = Annotated[float, Meta(gt=0.0, le=8784.0)]
 SizingPolicy = Literal["advise", "fill", "enforce"]
 Days = Annotated[float, Meta(gt=0.0, le=36500.0)]
 
@@ -54,7 +55,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nothing is set), filled in where the user gave nothing, or enforced instead of what the user gave."""
     stage_readers: Annotated[int, Meta(ge=0, le=100_000)] = 16
     """How many nodes read one source for staging at the same time; 0: as many as want to."""
-    unclaimed_hours: Seconds = 24.0
+    unclaimed_hours: Hours = 24.0
     """After this many hours a token that no agent claimed is forgotten."""
     measurement_days: Days = 2.0
     """How long measurements of nodes are kept as they came; then by the hour."""
