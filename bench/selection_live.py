@@ -84,7 +84,7 @@ def main() -> None:
         cluster.until(lambda: all(cluster.weight(f"node{n}") >= 1000 for n in (1, 2, 3)), "weights to be published")
         loops = guest.nodes[1].start(["sh", "-c", f"nproc | xargs seq | xargs -P 64 -I@ sh -c '{LOOP}'"])
         named = cluster.until(lambda: LOADED in cluster.stragglers(), f"{LOADED} to be named")
-        cluster.until(lambda: cluster.weight(LOADED) == 1007, f"the weight of {LOADED}")
+        cluster.until(lambda: cluster.weight(LOADED) == 1001, f"the weight of {LOADED}")
         places = cluster.run_jobs()
         explained = cluster.asked("explain", cluster.sh("squeue -h -t all -o %i | sort -n | tail -1").strip())
         said = next((one["sentence"] for one in (explained or {}).get("verdicts", []) if one["node"] == LOADED), "")

@@ -1,11 +1,13 @@
 """Node selection as the service does it: the nodes as they are, or were, for the job that is asked about."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from tierwise.errors import RefusedError
 from tierwise.messages import JobView, Words
-from tierwise.telemetry import Explanation, Hardware, Measurement, Straggler, Verdict
+from tierwise.telemetry import RESOURCES, Explanation, Hardware, Measurement, Straggler, Utilisation, Verdict
 from tierwise.units import format_size
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
@@ -20,6 +22,7 @@ from tierwise_policy.selection import (
     usual_latency,
     weights_for,
 )
+from tierwise_policy.straggler import MIN_SECONDS, lately
 from tierwise_policy.thresholds import Exposure, thresholds, usual
 
 WITHIN = 600 * SECOND
@@ -41,12 +44,18 @@ class Selection:
                 found.append(self._candidate(node, load.measurement, self._stragglers.mark(node)))
         return found
 
-    def fresh_candidates(self) -> list[Candidate]:
-        """Those that have reported lately."""
-        oldest = time.time_ns() - WITHIN
-        loads = {node: self._loads.load(node) for node in self._loads.nodes()}
-        fresh = {node for node, load in loads.items() if load and load.measurement.time >= oldest}
-        return [candidate for candidate in self.candidates() if candidate.name in fresh]
+    def lasting(self, nodes: Iterable[str]) -> list[Candidate]:
+        """Those of some nodes that have reported lately and long enough: with what others used of them on average over
+        the last minutes. May be called in another thread."""
+        oldest, found = time.time_ns() - WITHIN, []
+        for node in nodes:
+            known = lately(self._loads.history(node))
+            seconds = sum(one.seconds for one in known)
+            if seconds >= MIN_SECONDS and known[0].time >= oldest:
+                shares = (sum(one.others.share(name) * one.seconds for one in known) / seconds for name in RESOURCES)
+                mean = msgspec.structs.replace(known[0], others=Utilisation(*shares))
+                found.append(self._candidate(node, mean, self._stragglers.mark(node)))
+        return found
 
     async def explain(self, view: JobView, signature: str) -> Explanation:
         """Why each node was or wasn't chosen for a job: as the nodes were when it started, or are while it waits.

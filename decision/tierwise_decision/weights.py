@@ -7,7 +7,7 @@ before the first change.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tierwise.errors import UnavailableError
 from tierwise_decision.database import selection as tables
@@ -15,12 +15,10 @@ from tierwise_decision.database.store import Store
 from tierwise_decision.selection import Selection
 from tierwise_decision.settings import Settings
 from tierwise_decision.slurm_view import SlurmView
-from tierwise_policy.bands import BANDS, SCALE, band, updates, weight
+from tierwise_policy.bands import BANDS, SCALE, updates, weight, worse
 from tierwise_policy.selection import score
 
 EVERY = 15.0
-UNKNOWN = BANDS // 2
-"""The band of a node that has not reported lately: neither preferred nor avoided."""
 
 
 class Weights:
@@ -71,8 +69,8 @@ class Weights:
                 self._store.pending.selection.site_weights[name] = present[name]
         if self._store.pending.selection.site_weights and not await self._store.committed():
             return  # whoever is killed now must be able to restore them
-        bands = await asyncio.to_thread(self._bands, present)  # thousands of nodes: the hook does not wait
-        wanted = {name: weight(self._site[name], bands.get(name, UNKNOWN)) for name in ranked}
+        avoided = await asyncio.to_thread(self._worse, ranked, present)  # thousands of nodes: the hook does not wait
+        wanted = {name: weight(self._site[name], name in avoided) for name in ranked}
         dropped = {name for name in self._site if name not in ranked and name in present}
         wanted |= {name: self._site[name] for name in dropped if self._is_ours(name, present[name])}
         await self._update(wanted, present)
@@ -82,13 +80,11 @@ class Weights:
         turned_on = set(self._settings.config.service.weights)
         return [name for name, node in self._view.nodes.items() if turned_on & set(node.partitions)]
 
-    def _bands(self, present: Mapping[str, int]) -> dict[str, int]:
-        found = {}
-        for node in self._selection.fresh_candidates():
-            ours = self._is_ours(node.name, present.get(node.name, -1))
-            before = present[node.name] % SCALE if ours else None
-            found[node.name] = BANDS - 1 if node.straggler else band(score(node), before)
-        return found
+    def _worse(self, ranked: Iterable[str], present: Mapping[str, int]) -> set[str]:
+        """The nodes to be avoided. One that is not known well enough is a node like others."""
+        known = self._selection.lasting(ranked)
+        before = {node.name for node in known if present[node.name] == weight(self._site[node.name], 1)}
+        return worse({node.name: score(node) for node in known}, before) | {n.name for n in known if n.straggler}
 
     def _is_ours(self, name: str, present: int) -> bool:
         """Whether a weight is one that we gave, we or another service on this database."""
@@ -96,5 +92,11 @@ class Weights:
         return site is not None and present // SCALE == site and present % SCALE < BANDS
 
     async def _update(self, wanted: Mapping[str, int], present: Mapping[str, int]) -> None:
-        for value, names in updates(wanted, present).items():
-            await self._view.ask(lambda client, names=names, value=value: client.set_weight(names, value))  # type: ignore[misc]
+        """`present`: what `wanted` was made from. A weight that somebody has changed since is seen next time."""
+        changed = updates(wanted, present)
+        if changed:
+            await self._view.look()
+        for value, names in changed.items():
+            same = [name for name in names if (node := self._view.nodes.get(name)) and node.weight == present.get(name)]
+            if same:
+                await self._view.ask(lambda client, names=same, value=value: client.set_weight(names, value))  # type: ignore[misc]

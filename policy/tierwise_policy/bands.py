@@ -1,23 +1,28 @@
-"""The ranking of nodes as Slurm weights: the site's own weight, times 1000, plus one of 8 bands of the score.
+"""The ranking of nodes as Slurm weights: the site's own, times 1000, plus 1 for a node clearly worse than the others.
 
-Slurm takes the node of the lowest weight first, so band 0 is the best. Bands have a width: a score that only trembles
-must not make slurmctld sort its nodes again.
+Slurm takes the node of the lowest weight first. What that costs is not the number of weights but their changes: Slurm
+keeps equal nodes in one record, an update of some of them splits it, every job that is looked at goes through all
+records (slurmctld's `_update_node_weight`, `_build_node_list`), and in 22.05 only a reconfigure puts them together
+again. So there are two bands, and only a lasting difference moves a node: its score is that of the last minutes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from statistics import median
 
-BANDS = 8
+BANDS = 2
 SCALE = 1000
-MARGIN = 0.25
-"""Of a band's width: how far a score must leave its band before the node changes it."""
+WORSE = 0.1
+"""How far below the median of all a node's score is when the node is worse,"""
+RECOVERED = 0.05
+"""and how far it may be below when it is not any more."""
 
 
-def band(score: float, before: int | None = None) -> int:
-    """The band of a score between 0 and 1; `before` is where the node was."""
-    place = (1.0 - min(max(score, 0.0), 1.0)) * BANDS
-    if before is not None and before - MARGIN <= place < before + 1 + MARGIN:
-        return before
-    return min(int(place), BANDS - 1)
+def worse(scores: Mapping[str, float], before: Collection[str] = ()) -> set[str]:
+    """The nodes whose score (between 0 and 1) is clearly below most others'; `before` are those that were."""
+    if not scores:
+        return set()
+    usual = median(scores.values())
+    return {node for node, score in scores.items() if usual - score > (RECOVERED if node in before else WORSE)}
 
 
 def weight(site: int, of_band: int) -> int:

@@ -40,7 +40,7 @@ def busy(history: Sequence[Measurement], marked: bool = False) -> Evidence | Non
     if not history:
         return None
     resource, current = history[-1].others.busiest
-    past = _last(history[:-1] if len(history) > 1 else history)
+    past = lately(history[:-1] if len(history) > 1 else history)
     seconds = sum(one.seconds for one in past)
     historic = sum(one.others.busiest[1] * one.seconds for one in past) / seconds
     new = current >= BUSY and historic >= BUSY and seconds >= MIN_SECONDS
@@ -52,8 +52,8 @@ def busy(history: Sequence[Measurement], marked: bool = False) -> Evidence | Non
     )
 
 
-def _last(history: Sequence[Measurement]) -> list[Measurement]:
-    """The newest measurements, as many as it takes to cover PAST_SECONDS."""
+def lately(history: Sequence[Measurement]) -> list[Measurement]:
+    """The newest measurements, newest first, as many as it takes to cover PAST_SECONDS."""
     seconds, found = 0.0, list[Measurement]()
     for one in reversed(history):
         if seconds >= PAST_SECONDS:

@@ -1,4 +1,4 @@
-"""What Slurm is told of nodes: weights in bands, exclusions of stragglers; and that it gets its own back."""
+"""What Slurm is told of nodes: weights of the busy ones, exclusions of stragglers; and that it gets its own back."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def cluster() -> Iterator[Stack]:
 
 
 def tell(stack: Stack, node: str, cpu: float) -> None:
-    """What the agent of a node would say: so busy in the last ten seconds, and not with Slurm's jobs."""
+    """What the agent of a node would say: so busy in the last minute, and not with Slurm's jobs."""
     use = Utilisation(cpu=cpu)
     with DecisionClient(str(stack.layout.decision_socket)) as client:
-        now = Measurement(time.time_ns(), 10.0, use, use)
+        now = Measurement(time.time_ns(), 60.0, use, use)
         client.telemetry(TelemetryBatch(node, Hardware(2, "model", 4 << 30), (now,)))
 
 
@@ -54,13 +54,13 @@ def make_straggler(stack: Stack, node: str) -> None:
     wait_until(named, f"{node} to be named", 20)
 
 
-def test_idle_nodes_come_first_and_the_site_gets_its_weights_back(cluster: Stack) -> None:
+def test_a_busy_node_comes_last_and_the_site_gets_its_weights_back(cluster: Stack) -> None:
     names = [node.name for node in cluster.nodes]
     wait_until(lambda: min(weights(cluster).values()) >= 1000, "the first weights", 40)  # they would undo the admin's
     cluster.run(["scontrol", "update", f"NodeName={names[11]}", "Weight=3"], user="root")
     for name in names:
         tell(cluster, name, 0.7 if name == names[0] else 0.0)
-    expected = {name: 1000 for name in names} | {names[0]: 1002, names[11]: 3000}
+    expected = {name: 1000 for name in names} | {names[0]: 1001, names[11]: 3000}
     wait_until(lambda: weights(cluster) == expected, f"weights {expected}, not {weights(cluster)}", 40)
 
     landed = cluster.sbatch("#!/bin/sh\ntrue\n", "--mem=50")

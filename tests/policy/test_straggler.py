@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierwise.telemetry import Measurement, Straggler, Utilisation
-from tierwise_policy.bands import BANDS, band, updates, weight
+from tierwise_policy.bands import RECOVERED, WORSE, updates, weight, worse
 from tierwise_policy.sampling import BUDGET, FIRST, LONGEST, SHORTEST, change, next_interval
 from tierwise_policy.straggler import MIN_RUNS, SLOW, Evidence, busy, judge, slow
 
@@ -94,16 +94,22 @@ def test_measuring_stays_within_its_budget(interval: float, difference: float, c
     assert after <= max(FIRST * LONGEST, cost / BUDGET)
 
 
-@given(st.floats(min_value=0, max_value=1), st.integers(min_value=0, max_value=BANDS - 1))
-def test_bands(score: float, before: int) -> None:
-    assert 0 <= band(score) < BANDS
-    assert band(score, band(score)) == band(score)
-    assert abs(band(score, before) - band(score)) <= 1
+@given(st.dictionaries(st.text(max_size=2), st.floats(min_value=0, max_value=1)), st.booleans())
+def test_fewer_than_half_of_the_nodes_are_worse(scores: dict[str, float], before: bool) -> None:
+    found = worse(scores, scores if before else ())
+    assert len(found) * 2 <= len(scores)
+    assert worse(scores) <= worse(scores, found)
+    assert all(scores[node] < median(scores.values()) for node in found)
 
 
-def test_a_score_that_trembles_stays_in_its_band() -> None:
-    assert (band(1.0), band(0.0), band(0.87), band(0.88)) == (0, 7, 1, 0)
-    assert band(0.87, before=0) == 0
-    assert band(0.80, before=0) == 1
-    assert weight(3, 2) == 3002
+def test_a_score_that_trembles_changes_nothing() -> None:
+    scores = {"n0": 1.0, "n1": 1.0, "n2": 1.0, "n3": 1.0 - WORSE - 0.01, "n4": 1.0 - (WORSE + RECOVERED) / 2}
+    assert worse(scores) == {"n3"}
+    assert worse(scores, {"n3", "n4"}) == {"n3", "n4"}
+    assert worse({**scores, "n3": 1.0 - RECOVERED / 2}, {"n3"}) == set()
+    assert worse({}) == set()
+
+
+def test_weights_are_updated_where_they_are_not_what_they_should_be() -> None:
+    assert weight(3, 1) == 3001
     assert updates({"n1": 1000, "n2": 1001, "n3": 1001}, {"n1": 1000, "n2": 1, "n3": 1}) == {1001: ["n2", "n3"]}
