@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -47,12 +47,12 @@ class _Sight:
 
     heat: Ranges
     window: int
-    places: Whereabouts
-    unseen: Bytes
-    again: float
-    pause: float
-    ranges: Ranges
-    located: Bytes
+    places: Whereabouts = field(init=False)
+    unseen: Bytes = field(init=False)
+    again: float = 0.0
+    pause: float = 0.0
+    ranges: Ranges = field(init=False)
+    located: Bytes = field(init=False)
     judged: int = 0
     rest: float = 0.0
     rests_until: float = 0.0
@@ -141,22 +141,21 @@ class Sights:
 
     def _look(self, record: JobRecord, window: Window) -> _Sight:
         """Take a new window up, and walk the pages where that is due."""
-        before = self._sights.get(record.key.job_id)
-        if before is None:
-            sight = self._walk(record, window, window.ranges)
+        sight = self._sights.get(record.key.job_id)
+        if sight is None:
+            sight = self._walked(record, _Sight(window.ranges, window.time))
         else:
-            heat = before.heat if window.time == before.window else smoothed(window.ranges, before.heat)
-            since = time.monotonic() - before.again
-            if since >= 0 and (self._drifted(before, record) or since >= (UNCHANGED - 1) * before.pause):
-                sight = self._walk(record, window, heat)
-            else:
-                sight, sight.heat, sight.window = before, heat, window.time
+            if window.time != sight.window:
+                sight.heat, sight.window = smoothed(window.ranges, sight.heat), window.time
+            since = time.monotonic() - sight.again
+            if since >= 0 and (self._drifted(sight, record) or since >= (UNCHANGED - 1) * sight.pause):
+                self._walked(record, sight)
         self._lay_out(sight)
         return sight
 
-    def _walk(self, record: JobRecord, window: Window, heat: Ranges) -> _Sight:
+    def _walked(self, record: JobRecord, sight: _Sight) -> _Sight:
         begun = time.thread_time()
-        pieces = in_pieces(self._free(heat))
+        pieces = in_pieces(self._free(sight.heat))
         located = np.zeros((len(pieces), len(self._topology.order)), np.int64)
         for pid in np.unique(pieces["pid"]):
             rows = np.flatnonzero(pieces["pid"] == pid)
@@ -164,10 +163,11 @@ class Sights:
             if nodes is not None:
                 for tier, name in enumerate(self._topology.order):
                     located[rows, tier] = nodes[:, list(self._topology.nodes([name]))].sum(axis=1)
-        places = Whereabouts(pieces, located)
-        pause = (time.thread_time() - begun) * max(len(self._sights), 1) / WALKING
-        unseen = self._found(record) - places.found
-        return _Sight(heat, window.time, places, unseen, time.monotonic() + pause, pause, pieces, located)
+        sight.places = Whereabouts(pieces, located)
+        sight.unseen = self._found(record) - sight.places.found
+        sight.pause = (time.thread_time() - begun) * max(len(self._sights), 1) / WALKING
+        sight.again = time.monotonic() + sight.pause
+        return sight
 
     def _lay_out(self, sight: _Sight) -> None:
         """Lay the heat upon the places."""

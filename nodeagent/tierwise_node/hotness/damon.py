@@ -22,12 +22,9 @@ SLOTS = 4
 PACE = Attributes(sample=0.1, samples=10, least_regions=50, most_regions=400)
 """A window a second: pages can't follow sooner than it ends, and who wants less noise adds windows up; 400 regions are
 about 3,000 page table walks a second and kdamond."""
-PATIENCE = 5.0
-"""Seconds, at pace 1, that a kdamond runs at least before new processes of its jobs make it begin again: its regions
-start coarse and halve once an aggregation."""
 YOUNG = 3.0
-"""Seconds, at pace 1, for which a kdamond that has begun looks more often: it gets from coarse regions to fine ones,
-and to heat that can be believed, in as many windows, but sooner."""
+"""Seconds, at pace 1, for which a kdamond that has begun looks more often: its regions start coarse and halve once an
+aggregation, and heat is believed after three. For so long it doesn't begin again for new processes of its jobs."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -127,7 +124,7 @@ class Damon:
         new = set(wanted) - set(slot.pids)
         age = (time.monotonic() - slot.since) / self._pace
         usual = self._at(self._pace)
-        if not wanted or not alive or (new and age >= PATIENCE):
+        if not wanted or not alive or (new and age >= YOUNG):
             self._begin(index, slot, wanted, self._at(self._pace * EARLY))
         elif age >= YOUNG and slot.attributes != usual:
             try:
