@@ -9,7 +9,7 @@ from cffi import FFI
 ROOM, LINES = "csrc/libtierwise", "csrc/spank"
 NAMES = (
     *("alloc", "answer", "arena", "cache", "claims", "events", "fork"),
-    *("hint", "mapping", "place", "region", "session", "where"),
+    *("hint", "mapping", "place", "region", "session", "where", "wire"),
 )
 HEADER = Path(__file__).with_name("tierwise.h") if "__file__" in globals() else Path(ROOM) / "tierwise.h"
 
@@ -28,7 +28,7 @@ ffibuilder.set_source(
     "tierwise._memory",
     '#include "tierwise.h"',
     sources=[*(f"{ROOM}/{name}.c" for name in NAMES), f"{LINES}/lines.c"],
-    depends=[*(f"{ROOM}/{name}.h" for name in ("tierwise", "internal", "claims")), f"{LINES}/mempolicy.h"],
+    depends=[*(f"{ROOM}/{name}.h" for name in ("tierwise", "internal", "claims", "wire")), f"{LINES}/mempolicy.h"],
     include_dirs=[ROOM, LINES],
     extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread", "-fvisibility=hidden"],
     py_limited_api=True,

@@ -1,31 +1,19 @@
-/* The connection to the node's agent: one for each process, opened when first needed and kept, so that the agent sees
- * the process end however it ends. What was granted is remembered here, to be claimed again from an agent that was
- * restarted. */
+/* The session with the node's agent: one connection for each process, opened when first needed and kept, so that the
+ * agent sees the process end however it ends. What was granted is remembered here, to be claimed again from an agent
+ * that was restarted. */
 #define _GNU_SOURCE
 #include "internal.h"
 
 #include "claims.h"
-#include "lines.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { PATIENCE_S = 2, MAX_ANSWER = 8 * 1024 };
-
-/* An answer's fields, the bytes that they point into, and the descriptor that came with it. */
-struct answer {
-	struct lines_answer lines;
-	char bytes[MAX_ANSWER + 1];
-	int descriptor;
-};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int connection = -1;
@@ -45,80 +33,11 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void socket_path(char *path, size_t size)
-{
-	const char *given = secure_getenv("TIERWISE_SOCKET"), *node = secure_getenv("SLURMD_NODENAME");
-	char host[256] = "";
-
-	if (given && *given) {
-		snprintf(path, size, "%s", given);
-		return;
-	}
-	if (!node || !*node) {
-		gethostname(host, sizeof host - 1);
-		host[strcspn(host, ".")] = '\0';
-		node = host;
-	}
-	snprintf(path, size, "/run/tierwise/agent-%s.sock", node);
-}
-
 static void disconnect(void)
 {
 	if (connection >= 0)
 		close(connection);
 	connection = -1;
-}
-
-static bool transmit(const struct lines_request *request)
-{
-	for (size_t sent = 0; sent < request->length;) {
-		ssize_t more = send(connection, request->text + sent, request->length - sent, MSG_NOSIGNAL);
-
-		if (more < 0 && errno != EINTR)
-			return false;
-		sent += more > 0 ? (size_t)more : 0;
-	}
-	return true;
-}
-
-/* Receive once; a descriptor that comes along is kept in the answer. */
-static ssize_t receive_some(char *to, size_t room)
-{
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec into = {.iov_base = to, .iov_len = room};
-	struct msghdr message = {
-		.msg_iov = &into, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-	ssize_t got = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
-		if (answer.descriptor >= 0)
-			close(answer.descriptor);
-		memcpy(&answer.descriptor, CMSG_DATA(header), sizeof answer.descriptor);
-	}
-	return got;
-}
-
-static bool receive(void)
-{
-	size_t length = 0;
-
-	while (length < 2 || memcmp(answer.bytes + length - 2, "\n\n", 2) != 0) {
-		ssize_t got = receive_some(answer.bytes + length, MAX_ANSWER - length);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0) {
-			if (got == 0)
-				errno = length == MAX_ANSWER ? EMSGSIZE : ECONNRESET;
-			return false;
-		}
-		length += (size_t)got;
-	}
-	return lines_decode(answer.bytes, length, &answer.lines);
 }
 
 static const char *field(const char *key)
@@ -134,14 +53,9 @@ static bool is_ok(void)
 /* One question on the connection. False, and disconnected, if there is no answer. */
 static bool exchange(struct lines_request *request)
 {
-	answer.descriptor = -1;
-	answer.lines.count = 0;
-	if (transmit(request) && receive())
+	if (wire_ask(connection, request, &answer))
 		return true;
 	int error = errno;
-	if (answer.descriptor >= 0)
-		close(answer.descriptor);
-	answer.descriptor = -1;
 	disconnect();
 	errno = error;
 	return false;
@@ -153,24 +67,6 @@ static void be_quiet(int status, const char *format, const char *path, const cha
 	silence = status;
 	snprintf(silence_reason, sizeof silence_reason, format, path, why);
 	disconnect();
-}
-
-static bool dial(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct timeval patience = {.tv_sec = PATIENCE_S};
-
-	if (strlen(path) >= sizeof address.sun_path) {
-		errno = ENAMETOOLONG;
-		return false;
-	}
-	strcpy(address.sun_path, path);
-	connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (connection < 0)
-		return false;
-	setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-	setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-	return connect(connection, (const struct sockaddr *)&address, sizeof address) == 0;
 }
 
 static void add_range(struct lines_request *request, const void *start, size_t size)
@@ -197,9 +93,10 @@ static bool begin(void)
 
 	if (now_ms() < quiet_until)
 		return false;
-	socket_path(path, sizeof path);
+	wire_path(path, sizeof path);
 	lines_add(&request, "op", "memory_session");
-	if (!dial(path) || !lines_close(&request) || !exchange(&request)) {
+	connection = wire_dial(path);
+	if (connection < 0 || !lines_close(&request) || !exchange(&request)) {
 		be_quiet(TIERWISE_NO_AGENT, "no agent answers at %s: %s", path, strerror(errno));
 		return false;
 	}
