@@ -1,7 +1,7 @@
 """Whom tierctl asks: the decision service, and the agents of this host."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 from typing import TypeVar
@@ -107,12 +107,6 @@ def regions(settings: Settings) -> dict[str, list[RegionView]]:
     """The named regions on this host that the caller may see, by node."""
     answers = _from_agents(settings, {"op": "memory_regions"}, list[RegionView])
     return {_node_of(settings, path): found for path, found in answers.items()}
-
-
-def each_agent(settings: Settings, question: dict[str, str | int], timeout: float = 10.0) -> Iterator[dict[str, str]]:
-    """What each agent of this host answers. Raises TierwiseError at the first that does not."""
-    for path in agent_sockets(settings):
-        yield ask(path, question, timeout)
 
 
 def any_agent(settings: Settings, question: dict[str, str | int], timeout: float = 30.0) -> None:

@@ -242,6 +242,15 @@ def test_the_same_content_under_another_name_is_one_copy(agent: AgentProcess, al
     assert len(rows(agent)) == 1
 
 
+def test_tierctl_adds_a_copy_and_says_where(agent: AgentProcess, data: Path) -> None:
+    path = source(data)
+    tierctl = [str(Path(sys.executable).with_name("tierctl")), "--agent", str(agent.socket), "stage", "add", str(path)]
+    copy = subprocess.run(tierctl, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(copy).read_bytes() == path.read_bytes()
+    told = json.loads(subprocess.run([*tierctl, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert [answer["path"] for answer in told.values()] == [copy]
+
+
 # --- hostile and wrong requests -------------------------------------------------------------------------------------
 
 

@@ -3,12 +3,19 @@
 from pathlib import Path
 
 import click
+from rich.text import Text
 
+from tierwise.local import ask
+from tierwise.units import format_size
 from tierwise_cli import asking
 from tierwise_cli.settings import common_options, remark, settings_of
 from tierwise_cli.show.stage import stage as stage_picture
 
 LONGEST = 3600
+SILENT = 1
+"""Seconds after which who waits for a copy is told so."""
+PATIENCE = 5.0
+"""Seconds for an answer, beside those that were asked for."""
 
 
 @click.group()
@@ -45,12 +52,20 @@ def add(context: click.Context, path: str, tier: str, wait: int) -> None:
     settings = settings_of(context)
     status = Path(path).stat()
     seen = {"device": status.st_dev, "inode": status.st_ino, "mtime_ns": status.st_mtime_ns}
-    question: dict[str, str | int] = {"op": "stage", "path": path, "tier": tier, "wait": wait, "hold": 0, **seen}
-    for answer in asking.each_agent(settings, question, timeout=wait + 5.0):
-        if answer.get("state") == "ready":
-            click.echo(answer["path"])
-        else:
+    question: dict[str, str | int] = {"op": "stage", "path": path, "tier": tier, "hold": 0, **seen}
+    copies = {}
+    for socket in asking.agent_sockets(settings):
+        answer = ask(socket, question | {"wait": min(wait, SILENT)}, timeout=SILENT + PATIENCE)
+        if answer["state"] == "copying" and wait > SILENT:
+            remark(f"copying {format_size(int(answer['size']))} to {answer['tier']}, for at most {wait} s")
+            answer = ask(socket, question | {"wait": wait - SILENT}, timeout=wait + PATIENCE)
+        if answer["state"] == "copying":
             remark(f"{path} is still being copied: `tierctl stage list` shows how far it is")
+        elif not settings.json:
+            click.echo(answer["path"])
+        copies[asking.agent_name(settings.config, socket)] = answer
+    if settings.json:
+        settings.show(copies, Text)
 
 
 @stage.command()
