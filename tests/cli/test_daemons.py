@@ -151,6 +151,8 @@ def test_the_agent_answers_where_the_service_is_silent(
     assert status.returncode == 0, status.stderr
     assert "this is what the agents of this host say" in status.stderr
     assert [view.sample.node for view in msgspec.json.decode(status.stdout, type=list[NodeView])] == ["here"]
+    no_munge = tierctl("status", "--json", "--service", "http://127.0.0.1:9")  # nor is munged needed to ask the agent
+    assert no_munge.returncode == 0, no_munge.stderr
     unknown = tierctl("job", "12", "--agent", str(agent))
     assert unknown.returncode == 4, unknown.stderr
 

@@ -7,7 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 from rich.console import Group
 
-from tierwise.errors import RefusedError, TierwiseError, UnavailableError
+from tierwise.errors import CredentialError, RefusedError, TierwiseError, UnavailableError
 from tierwise.messages import JobView
 from tierwise_cli import asking
 from tierwise_cli.exits import DISAGREES
@@ -21,7 +21,7 @@ ROWS, LARGEST = 24, 96
 """Rows of a heatmap on a terminal; rows and columns of one that an agent gives at most."""
 
 
-@click.command()
+@click.command(short_help="The newest jobs, and whether they are as planned.")
 @common_options
 @click.option("--state", type=click.Choice(["submitted", "running", "ended"]), help="Only jobs in this state.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
@@ -48,7 +48,7 @@ def job_ids(context: click.Context, _parameter: click.Parameter, incomplete: str
     return [CompletionItem(job_id) for job_id in ids if job_id.startswith(incomplete)]
 
 
-@click.command()
+@click.command(short_help="A job's plan beside its pages; after its end, its report.")
 @common_options
 @click.argument("job_id", type=click.IntRange(1), shell_complete=job_ids)
 @click.option("--heatmap", is_flag=True, help="Where and when it accesses its memory: on a node of the job.")
@@ -93,7 +93,7 @@ def _view(settings: Settings, job_id: int) -> JobView:
     try:
         with asking.service(settings) as service:
             return service.job(job_id)
-    except UnavailableError as silence:
+    except (UnavailableError, CredentialError) as silence:
         try:
             view = asking.local_job(settings, job_id)
         except RefusedError:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 from rich.console import Group
 
-from tierwise.errors import TierwiseError, UnavailableError
+from tierwise.errors import CredentialError, TierwiseError, UnavailableError
 from tierwise.messages import NodeView
 from tierwise.telemetry import NodeLoad
 from tierwise_cli import asking
@@ -74,7 +74,7 @@ def _views(settings: Settings, names: Sequence[str]) -> list[NodeView]:
     try:
         with asking.service(settings) as service:
             views = service.nodes()
-    except UnavailableError as silence:
+    except (UnavailableError, CredentialError) as silence:
         try:
             views = asking.local_nodes(settings)
         except TierwiseError:
