@@ -30,15 +30,15 @@ def tierctl() -> None:
     """See what the memory tiers of a Slurm cluster hold, and what its jobs got.
 
     \b
-      tierctl status                            every tier of every node
-      tierctl job 4711                          a job's plan beside its pages
-      tierctl report 4711                       what it used in the end, and what to ask for next time
+      tierctl status                              every tier of every node
+      tierctl job 4711                            a job's plan beside its pages
+      tierctl report 4711                         what it used in the end, and what to ask for next time
       tierctl plan --dry-run --tier=cap --mem=8G  what a job would get, and why
-      tierctl explain 4711                      why each node was or wasn't chosen for it
-      tierctl events --follow                   which pages moved on this host, and why
-      tierctl stage list                        images and data staged on this host's memory
-      tierctl shared list                       memory that programs share on this host
-      tierctl doctor                            what works on this host, and why not
+      tierctl explain 4711                        why each node was or wasn't chosen for it
+      tierctl events --follow                     which pages moved on this host, and why
+      tierctl stage list                          images and data staged on this host's memory
+      tierctl shared list                         memory that programs share on this host
+      tierctl doctor                              what works on this host, and why not
 
     \b
     Exit codes:

@@ -10,6 +10,7 @@ import sys
 
 import msgspec
 
+from tierwise import __version__
 from tierwise.config import load_config
 from tierwise.errors import TierwiseError
 from tierwise.units import format_size
@@ -31,16 +32,20 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tierwise-agent", description="The Tierwise agent of one Slurm node.")
-    parser.add_argument("--config", metavar="FILE", help="the configuration (default: /etc/tierwise/tierwise.toml)")
+    parser.add_argument("--config", metavar="FILE", help="default: $TIERWISE_CONFIG or /etc/tierwise/tierwise.toml")
     parser.add_argument(
         "--node",
         metavar="NAME",
         default=socket.gethostname().split(".")[0],
-        help="Slurm's NodeName (default: the host)",
+        help="Slurm's NodeName; default: the host's",
     )
     parser.add_argument("--print-tiers", action="store_true", help="print the node's memory tiers and exit")
     parser.add_argument("--json", action="store_true", help="with --print-tiers: as JSON")
-    return parser.parse_args()
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    options = parser.parse_args()
+    if options.json and not options.print_tiers:
+        parser.error("--json goes with --print-tiers")
+    return options
 
 
 def _run(options: argparse.Namespace) -> None:

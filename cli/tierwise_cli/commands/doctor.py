@@ -11,7 +11,7 @@ from tierwise_cli.settings import common_options, settings_of
 from tierwise_cli.show.doctor import doctor as doctor_picture
 
 
-@click.command()
+@click.command(short_help="What works on this host, and why not.")
 @common_options
 @click.pass_context
 def doctor(context: click.Context) -> None:

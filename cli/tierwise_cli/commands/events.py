@@ -12,7 +12,7 @@ PAUSE = 1.0
 """Seconds between two questions while following."""
 
 
-@click.command()
+@click.command(short_help="Which pages moved on this host, and why.")
 @common_options
 @click.option("--job", "job_id", type=click.IntRange(1), help="Only those of one job.")
 @click.option("--follow", "-f", is_flag=True, help="Go on, until Ctrl-C.")

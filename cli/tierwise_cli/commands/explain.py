@@ -7,7 +7,7 @@ from tierwise_cli.settings import common_options, settings_of
 from tierwise_cli.show.explain import explanation
 
 
-@click.command()
+@click.command(short_help="Why each node suits a job or doesn't.")
 @common_options
 @click.argument("job_id", type=click.IntRange(1))
 @click.pass_context

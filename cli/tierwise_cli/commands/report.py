@@ -9,7 +9,7 @@ from tierwise_cli.settings import common_options, settings_of
 from tierwise_cli.show.report import report as report_picture
 
 
-@click.command()
+@click.command(short_help="What an ended job used, and a line for its script.")
 @common_options
 @click.argument("job_id", type=click.IntRange(1), shell_complete=job_ids)
 @click.pass_context

@@ -9,7 +9,7 @@ from tierwise_cli.settings import common_options, settings_of
 from tierwise_cli.show.shared import shared as shared_picture
 
 
-@click.group()
+@click.group(short_help="Memory that programs share on this host.")
 @common_options
 def shared() -> None:
     """Named regions of memory that programs share on this host (libtierwise, tierwise.memory).

@@ -8,7 +8,7 @@ from tierwise_cli.settings import common_options, settings_of
 from tierwise_cli.show.stragglers import stragglers as picture
 
 
-@click.group()
+@click.group(short_help="Nodes that are slow, and an admin's word on them.")
 @common_options
 def straggler() -> None:
     """Nodes that are slow: who they are and why, and an admin's word on them.
