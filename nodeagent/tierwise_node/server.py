@@ -19,6 +19,10 @@ PATIENCE = 2.0
 """Seconds for a message to come in whole, and for an answer to be taken."""
 MOST_CONNECTIONS, MOST_PER_USER = 1024, 512
 """Root is not counted: a user who fills the socket must not keep the prolog out."""
+RATE, BURST = 200.0, 2048
+"""Questions a second of one user, and so many at once before that counts: a node full of tasks starts. Who asks more
+often waits, so that nobody's loop takes the agent from others, or a CPU from the node."""
+MOST_USERS = 4096
 BACKLOG = 512
 _UCRED = struct.Struct("3i")
 
@@ -32,6 +36,25 @@ class Peer:
 
 
 Reply = dict[str, str | int]
+
+
+class Paces:
+    """How fast each user asks. Root is not counted."""
+
+    def __init__(self) -> None:
+        self._due: dict[int, float] = {}
+        """By uid: when its next question would be due at RATE. It may come BURST questions earlier."""
+
+    def wait(self, uid: int, now: float) -> float:
+        """Seconds that a question of `uid`, asked `now` (of a clock that only runs on), has to wait."""
+        if uid == 0:
+            return 0.0
+        earliest = now - BURST / RATE
+        due = max(self._due.get(uid, earliest), earliest) + 1 / RATE
+        self._due[uid] = due
+        if len(self._due) > MOST_USERS:
+            self._due = {each: at for each, at in self._due.items() if at > earliest}
+        return max(due - now, 0.0)
 
 
 class Connection:
@@ -88,6 +111,7 @@ class Server:
     def __init__(self, path: Path, answer: Answer) -> None:
         self.path, self._answer = path, answer
         self._peers: Counter[int] = Counter()
+        self._paces = Paces()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -126,6 +150,8 @@ class Server:
             if peer.uid and (self._peers[peer.uid] > MOST_PER_USER or self._peers.total() > MOST_CONNECTIONS):
                 return None
             while message := await connection.next_message():
+                if wait := self._paces.wait(peer.uid, asyncio.get_running_loop().time()):
+                    await asyncio.sleep(wait)
                 answer = await self._reply(peer, message)
                 if isinstance(answer, Handover):
                     return answer
