@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ SPARE = 400
 WARM, STEADY, PATIENCE, AFTER = 60.0, 35.0, 60.0, 30.0
 """Seconds to settle, to stay so (by our own rule what has just moved may not move again so soon), to follow the jump,
 and to look for pages that go to and fro."""
+BROKEN, REPAIRS = 20 * MIB, 5
+"""Bytes of a pinned part that are taken out of DRAM, so often: the limit lets them come back in 0.9 s."""
 MOST = 600.0
 """Seconds of this machine after which the node is given up."""
 LIMIT = 30 * 10**9 // 128 // 10
@@ -57,7 +59,7 @@ SIDES = ("ours", "kernel", "damon")
 TEXTS = {
     "adapt_ratio": "time to 95 % of the new hot set, over hot bytes / limit",
     "cold_left_ratio": "cold memory in DRAM at the end, over hot bytes",
-    "pingpong_ratio": "of the pages that moved after the jump, those that had moved within 30 s before",
+    "pingpong_ratio": "of all pages that moved, those that had moved within 30 s before",
 }
 HOLD = """
 import mmap, sys, time
@@ -109,15 +111,24 @@ def main() -> None:
                 name = key if mine else f"{side}_{key}"
                 figures.append(Figure(name, f"{side}: {TEXTS[key]}", sides[side][key], at_most=most if mine else None))
         if side in sides:
-            early = sides[side]["settling_pingpong_ratio"]
+            late = sides[side]["jump_pingpong_ratio"]
             figures += [
                 Figure(f"{side}_reached", f"{side}: part of the new hot set in DRAM", sides[side]["reached"]),
                 Figure(
-                    f"{side}_settling_pingpong_ratio",
-                    f"{side}: of the pages that moved before it, those that moved twice within 30 s",
-                    early,
+                    f"{side}_jump_pingpong_ratio",
+                    f"{side}: of the pages that moved after the jump, those that had moved within 30 s before",
+                    late,
                 ),
             ]
+    repair = sides["ours"]["pin_repair_seconds"]
+    figures.append(
+        Figure(
+            "pin_repair_seconds",
+            "seconds until a broken soft pin is whole again, the longest of 5",
+            repair,
+            at_most=2.0,
+        )
+    )
     publish("hotness", figures, 1)
 
 
@@ -159,6 +170,8 @@ class Load:
     process: subprocess.Popen[str]
     manner: str
     jumps: int = 0
+    more: dict[str, float] = field(default_factory=dict)
+    """What a side found out besides, once it is over."""
 
     def __post_init__(self) -> None:
         assert self.process.stdout is not None
@@ -179,6 +192,18 @@ class Load:
         """Let the hot set jump."""
         self.process.send_signal(signal.SIGUSR1)
         self.jumps += 1
+
+    def move(self, pages: npt.NDArray[Any], node: int) -> None:
+        """Move pages, given by their numbers, as somebody else would (move_pages(2), MPOL_MF_MOVE)."""
+        import numpy as np  # noqa: PLC0415
+
+        at = pages.astype(np.uint64) * np.uint64(PAGE) + np.uint64(self.address)
+        to, status = np.full(len(at), node, np.int32), np.zeros(len(at), np.int32)
+        moved = ctypes.CDLL(None).syscall(
+            279, self.process.pid, ctypes.c_ulong(len(at)), ctypes.c_void_p(at.ctypes.data),
+            ctypes.c_void_p(to.ctypes.data), ctypes.c_void_p(status.ctypes.data), 2,
+        )  # fmt: skip
+        assert moved == 0, f"{moved} pages did not move"
 
     def nodes(self) -> npt.NDArray[Any]:
         """The node of each page (move_pages(2) without nodes)."""
@@ -232,9 +257,9 @@ def tracked(manner: str, most: int) -> dict[str, float]:
     precision = recall = 0.0
     with running(manner) as load, tempfile.TemporaryDirectory() as folder:
         tracker = Damon(Path(folder) / "kdamonds.json", "bench")
-        tracker.follow({1: [load.process.pid]}, 1)
         before, truth = no_ranges(), load.hot()
         while windows < most:
+            tracker.follow({1: [load.process.pid]}, 1)
             time.sleep(PACE.aggregation / 4)
             for seen in tracker.read().values():
                 windows += 1
@@ -276,14 +301,15 @@ def followed(start: Side, limit: int) -> dict[str, float]:
         seconds = until_hot(load, seen, PATIENCE)
         reached = in_dram(load, seen[-1][1])
         until_hot(load, seen, AFTER, enough=2.0)
-    cold = float(((seen[-1][1] == DRAM) & ~load.hot()).sum()) / (HOT * MIB // PAGE)
+        cold = float(((seen[-1][1] == DRAM) & ~load.hot()).sum()) / (HOT * MIB // PAGE)
     return {
         "adapt_ratio": seconds / ideal,
         "adapt_seconds": seconds,
         "reached": reached,
         "cold_left_ratio": cold,
-        "pingpong_ratio": to_and_fro(seen, jumped),
-        "settling_pingpong_ratio": to_and_fro([each for each in seen if each[0] < jumped], 0.0),
+        "pingpong_ratio": to_and_fro(seen, 0.0),
+        "jump_pingpong_ratio": to_and_fro(seen, jumped),
+        **load.more,
     }
 
 
@@ -357,7 +383,9 @@ def ours(limit: int) -> Iterator[Load]:
             directive = f"lat:{HOT + 8}M,cap"
             agent.ask(op="task", job_id=1, step=0, uid=NOBODY, tier=directive, mem=(SIZE + 100) * MIB)
             process = cgroups.start(1, command("contiguous", "--node", str(CXL)))
-            yield Load(process, "contiguous")
+            load = Load(process, "contiguous")
+            yield load
+            load.more["pin_repair_seconds"] = repaired(load, agent.job(1)["plan"]["parts"])
             for event in json.loads(agent.ask(op="events", since=0, job_id=1)["json"]):
                 at = event["time"] / 1e9 - time.time() + time.monotonic()
                 way = f"{event['source']} to {event['target']}"
@@ -381,6 +409,23 @@ def kernel(limit: int) -> Iterator[Load]:
     with settings(balancing=2, demotion=True), running("contiguous", "--node", str(CXL)) as load:
         yield load
     say("  " + ", ".join(f"{name} {count - before[name]}" for name, count in counters(*before).items()))
+
+
+def repaired(load: Load, parts: list[dict[str, Any]]) -> float:
+    """Take BROKEN of a job's pinned part out of DRAM, REPAIRS times, and count the seconds until it is whole again; the
+    longest."""
+    pinned = sum(part["pinned"] for part in parts)
+    took = []
+    for _ in range(REPAIRS):
+        here = (load.nodes() == DRAM).nonzero()[0]
+        begun = time.monotonic()
+        load.move(here[: len(here) - (pinned - BROKEN) // PAGE], CXL)
+        while int((load.nodes() == DRAM).sum()) * PAGE < pinned and time.monotonic() - begun < PATIENCE:
+            time.sleep(0.05)
+        took.append(time.monotonic() - begun)
+        time.sleep(2.3)
+    say(f"  {pinned / MIB:.0f} MiB pinned, {BROKEN / MIB:.0f} taken; whole after {[round(each, 2) for each in took]} s")
+    return max(took)
 
 
 @contextmanager

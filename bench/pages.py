@@ -2,10 +2,11 @@
 
 Moves: the same pages of the same process go from DRAM to CXL and back by our engine, by a bare C loop over
 move_pages(2), and by numactl's migratepages, in turns. CPU: an agent beside four jobs with 1 and 8 GiB in all, its
-threads and its kdamonds. The nodes run under -icount shift=0, where an instruction takes 1 ns of their time: a ratio of
-seconds is one of instructions, and percent of a core are instructions a second over 10^9.
+threads and its kdamonds; beside those of 1 GiB then three more jobs that mean harm. The nodes run under -icount
+shift=0, where an instruction takes 1 ns of their time: a ratio of seconds is one of instructions, and percent of a core
+are instructions a second over 10^9.
 
-The parts that run inside the node are this file's, too: `pages.py moves` and `pages.py cpu MIB`.
+The parts that run inside the node are this file's, too: `pages.py moves` and `pages.py cpu MIB [hostile]`.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def main() -> None:
             (Tier("dram", "2G", 80, "200G", (10, 28), cpus=1), Tier("cxl", f"{gib + 1}G", 300, "30G", (28, 10)))
         )
         with Guest(machine, accel="tcg,thread=single", qemu=counting) as guest:
-            cpu[gib] = inside(guest, "cpu", str(gib * 1024 // JOBS))
+            cpu[gib] = inside(guest, "cpu", str(gib * 1024 // JOBS), *(["hostile"] if gib == 1 else []))
     figures = [
         Figure("move_vs_bare_loop", "speed of a verified move ÷ bare move_pages loop", moves["bare"], at_least=0.95),
         Figure("move_vs_migratepages", "speed of a verified move ÷ migratepages", moves["migratepages"]),
@@ -69,6 +70,7 @@ def main() -> None:
         Figure("agent_cpu_percent_1gb", "agent and kdamonds, 1 GiB in 4 jobs: % of 10⁹ instr./s", cpu[1]["percent"]),
         Figure("agent_cpu_percent_8gb", "the same with 8 GiB", cpu[8]["percent"], at_most=3.0),
         Figure("kdamonds_cpu_percent_8gb", "of it the kdamonds", cpu[8]["kdamonds"]),
+        Figure("agent_cpu_percent_hostile", "1 GiB in 4 jobs and three hostile jobs", cpu[1]["hostile"], at_most=3.0),
     ]  # fmt: skip
     publish("pages", figures, RUNS)
 
@@ -129,8 +131,8 @@ def moves() -> None:
 # --- in the node: CPU -------------------------------------------------------------------------------------------------
 
 
-def cpu(mib: int) -> None:
-    """Print the percent of a core that an agent takes beside four jobs with `mib` MiB each."""
+def cpu(mib: int, harmed: bool) -> None:
+    """Print the percent of a core that an agent takes beside four jobs with `mib` MiB each, and hostile ones."""
     sys.path.append(str(HERE.parent / "tests/nodeagent"))
     from handmade import NOBODY, AgentProcess, JobCgroups  # type: ignore[import-not-found]  # noqa: PLC0415
 
@@ -146,16 +148,47 @@ def cpu(mib: int) -> None:
             first_line(process)
             say(f"job {job} holds {mib} MiB")
         time.sleep(SETTLING)
-        say("counting")
-        before, begun = spent(agent.pid), time.monotonic()
-        time.sleep(MEASURED)
-        after, seconds = spent(agent.pid), time.monotonic() - begun
+        percent = counted(agent.pid)
         tracked = json.loads(agent.ask(op="heatmap", job_id=1)["json"])["tracker"]
+        say(f"agent {percent[0]:.2f} %, kdamonds {percent[1]:.2f} %, by {tracked}")
+        found = {"percent": sum(percent), "kdamonds": percent[1]}
+        if harmed:
+            for job, argv in enumerate(hostile(Path(folder)), JOBS + 1):
+                cgroups.make(job)
+                agent.ask(op="task", job_id=job, step=0, uid=NOBODY, tier="cap", mem=200 << 20)
+                say(f"job {job}: {first_line(cgroups.start(job, argv)).strip()}")
+            time.sleep(SETTLING)
+            percent = counted(agent.pid)
+            say(f"beside hostile jobs: agent {percent[0]:.2f} %, kdamonds {percent[1]:.2f} %")
+            found["hostile"] = sum(percent)
         agent.close()
         cgroups.close()
-    percent = [100 * (late - early) / seconds for early, late in zip(before, after, strict=True)]
-    say(f"agent {percent[0]:.2f} %, kdamonds {percent[1]:.2f} %, by {tracked}")
-    print(json.dumps({"percent": sum(percent), "kdamonds": percent[1]}))
+    print(json.dumps(found))
+
+
+def counted(pid: int) -> list[float]:
+    """Percent of a core that an agent and its kdamonds take from now on for MEASURED seconds."""
+    before, begun = spent(pid), time.monotonic()
+    time.sleep(MEASURED)
+    after, seconds = spent(pid), time.monotonic() - begun
+    return [100 * (late - early) / seconds for early, late in zip(before, after, strict=True)]
+
+
+def hostile(folder: Path) -> list[list[str]]:
+    """Programs of tests/guest/test_hostile.py: very many processes, very many areas, pages that are moved back."""
+    sys.path.append(str(HERE.parent / "tests/guest"))
+    import test_hostile as tried  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    Path("/proc/sys/vm/max_map_count").write_text(str(2 * tried.AREAS))
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o644)
+    words = ("sh", str(pipe), str(tried.PROCESSES), sys.executable, tried.HOLDS)
+    return [
+        ["sh", "-c", tried.FORKS, *words],
+        [sys.executable, "-c", tried.MAPS, str(tried.AREAS)],
+        [sys.executable, "-c", tried.MOVES_BACK],
+    ]
 
 
 def say(text: str) -> None:
@@ -203,4 +236,4 @@ if __name__ == "__main__":
     elif sys.argv[1] == "moves":
         moves()
     else:
-        cpu(int(sys.argv[2]))
+        cpu(int(sys.argv[2]), harmed="hostile" in sys.argv)

@@ -198,7 +198,7 @@ class Mover:
         churn.time = now
         if churn.moved > max(CHURN * size, LARGEST_PIECE):
             self._rest(job_id, "its pages don't stay where they are moved")
-            churn.moved = 0.0
+            churn.moved /= 2
 
     def _forget(self) -> None:
         for kept in (self._resting, self._churn):

@@ -21,7 +21,7 @@ from tierwise_node.tiers import Topology
 from tierwise_policy.heat import RANGE, Ranges, Window
 from tierwise_policy.holdings import Bytes, Holding
 from tierwise_policy.recent import LANDED, Recent
-from tierwise_policy.smoothing import smoothed
+from tierwise_policy.smoothing import JUMPED, NEWEST, smoothed
 from tierwise_policy.whereabouts import Whereabouts, in_pieces
 
 WALKING = 0.01
@@ -30,8 +30,8 @@ UNCHANGED = 10
 """Pages are walked so many times more rarely where sums don't tell that any have come, gone or been moved by others."""
 DRIFT = 0.02
 """The part of a job's memory that may lie elsewhere than the last walk and our moves say, before it is walked again."""
-LONGEST_REST = 8.0
-"""Seconds for which a job in which nothing changes keeps the heat that it had."""
+ATTENTIVE, LONGEST_REST = 5, 8.0
+"""After so many windows that moved nothing a job's heat is taken up more rarely, in the end after so many seconds."""
 OLD = 60.0
 """Seconds after which a window says nothing any more."""
 
@@ -42,7 +42,7 @@ class _Sight:
 
     `heat`: all of its ranges, smoothed over the windows; `ranges` and `located`: those of them that hold pages.
     `unseen`: bytes that the walk did not find. `again`: when it may be walked again. `judged`: the window of the last
-    decision.
+    decision. `idle`: windows since one that moved something.
     """
 
     heat: Ranges
@@ -54,6 +54,7 @@ class _Sight:
     ranges: Ranges = field(init=False)
     located: Bytes = field(init=False)
     judged: int = 0
+    idle: int = 0
     rest: float = 0.0
     rests_until: float = 0.0
     moved: bool = False
@@ -104,7 +105,8 @@ class Sights:
         """
         sight = self._sights.get(job_id)
         if sight is not None and (moves or sight.judged != sight.window):
-            sight.judged, sight.rest = sight.window, 0.0 if moves else min(max(2 * sight.rest, 1.0), LONGEST_REST)
+            sight.judged, sight.idle = sight.window, 0 if moves else sight.idle + 1
+            sight.rest = min(2.0 ** (sight.idle - ATTENTIVE), LONGEST_REST) if sight.idle >= ATTENTIVE else 0.0
             now = time.monotonic()
             sight.rests_until = now - now % sight.rest + sight.rest if sight.rest else now
 
@@ -146,7 +148,8 @@ class Sights:
             sight = self._walked(record, _Sight(window.ranges, window.time))
         else:
             if window.time != sight.window:
-                sight.heat, sight.window = smoothed(window.ranges, sight.heat), window.time
+                newest = NEWEST if window.steady else JUMPED
+                sight.heat, sight.window = smoothed(window.ranges, sight.heat, newest), window.time
             since = time.monotonic() - sight.again
             if since >= 0 and (self._drifted(sight, record) or since >= (UNCHANGED - 1) * sight.pause):
                 self._walked(record, sight)

@@ -4,11 +4,11 @@ import numpy as np
 
 from tierwise_policy.heat import Numbers, Ranges
 
-NEWEST = 0.5
-"""The newest window's weight; all before share the rest. A hot set that jumped leads after two windows."""
+NEWEST, JUMPED = 0.5, 0.8
+"""The newest window's weight; all before share the rest. Where the hot set has jumped, the new one leads at once."""
 
 
-def smoothed(now: Ranges, before: Ranges) -> Ranges:
+def smoothed(now: Ranges, before: Ranges, newest: float = NEWEST) -> Ranges:
     """The ranges of `now`; their heat is the mean with what `before` (itself smoothed) says of the same addresses.
 
     What `before` did not know keeps its heat.
@@ -18,7 +18,7 @@ def smoothed(now: Ranges, before: Ranges) -> Ranges:
         rows, old = np.flatnonzero(now["pid"] == pid), before[before["pid"] == pid]
         known, heat = _covered(now[rows], old)
         new = now["heat"][rows]
-        mixed["heat"][rows] = np.where(known > 0, new * (1 - known * (1 - NEWEST)) + heat * known * (1 - NEWEST), new)
+        mixed["heat"][rows] = np.where(known > 0, new * (1 - known * (1 - newest)) + heat * known * (1 - newest), new)
     return mixed
 
 

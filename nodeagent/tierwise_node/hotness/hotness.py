@@ -94,6 +94,8 @@ class Hotness:
             await asyncio.to_thread(self._tracking.turn, groups, uids)
             self._tracking.tell(self._jobs.records)
             self._tracking.keep_only(self._jobs.records)
+            if self._tracking.news:
+                self._jobs.wake()
 
     def _begin(self) -> Tracking:
         from tierwise_node.hotness.damon import Damon  # noqa: PLC0415

@@ -63,6 +63,8 @@ class Tracking:
         self._look_again = 0.0
         self._turns = 0
         self._followed: dict[int, list[int]] = {}
+        self.news = False
+        """Whether the last turn brought heat that can be believed for the first time, or showed that a hot set has jumped."""
         self.pace = 1
         """Turns take so many times TURN."""
         self.problems: tuple[str, ...] = ()
@@ -137,7 +139,7 @@ class Tracking:
             tracker = self._tracker = self._checked(followed := {job: _pids(them) for job, them in chosen.items()})
             if tracker is None:
                 return
-            seen = tracker.read()
+            seen, self.news = tracker.read(), False
             for job in groups:
                 self._add(job, self._tracked[job], seen)
                 self._tracked[job].chosen = chosen[job]
@@ -182,6 +184,7 @@ class Tracking:
         before = tracked.window.ranges if tracked.window else no_ranges()
         tracked.verdicts.append(steady := trustworthy(before, ranges, resident))
         trusted = sum(tracked.verdicts) * 2 > VERDICTS
+        self.news |= trusted and not (steady and tracked.window and tracked.window.trusted)
         assert self._tracker is not None
         seconds = max(each.seconds for each in of_job.values())
         tracked.window = Window(job, time.time_ns(), seconds, ranges, self._tracker.name, trusted, steady)
