@@ -64,7 +64,7 @@ class Tracking:
         self._turns = 0
         self._followed: dict[int, list[int]] = {}
         self.news = False
-        """Whether the last turn brought heat that can be believed for the first time, or showed that a hot set has jumped."""
+        """Whether the last turn brought the first heat to be believed, or showed that a hot set has jumped."""
         self.pace = 1
         """Turns take so many times TURN."""
         self.problems: tuple[str, ...] = ()
