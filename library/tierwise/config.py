@@ -66,7 +66,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user_rate: Annotated[float, Meta(ge=0.0, le=1e6)] = 20.0
     """Requests a second of one user that are answered, with bursts of ten seconds' worth; 0: as many as come."""
     weights: tuple[str, ...] = ()
-    """The partitions whose nodes get Slurm weights by how idle they are; empty: none."""
+    """The partitions whose lastingly loaded nodes Slurm takes last, by weights; empty: none."""
     exclude: bool = True
     """Whether jobs are kept off stragglers and nodes that lack what they ask for, a tenth of the nodes at most."""
 
