@@ -63,6 +63,7 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._received = b""
+        writer.transport.set_write_buffer_limits(0)  # an answer is sent when all of it is
 
     async def next_message(self, idle: bool = False) -> bytes:
         """The next message; empty when the peer has closed. It has PATIENCE, with `idle` once it has begun."""
@@ -141,6 +142,8 @@ class Server:
             with contextlib.suppress(TimeoutError, OSError):
                 await connection.send({"status": "error", "reason": f"a message of more than {MAX_MESSAGE} bytes"})
         finally:
+            if writer.transport.get_write_buffer_size():  # closing would wait for a peer that does not read
+                writer.transport.abort()
             writer.close()
 
     async def _answer_all(self, peer: Peer, connection: Connection) -> Handover | None:

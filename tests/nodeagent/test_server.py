@@ -1,10 +1,16 @@
-"""How fast one user may ask the agent."""
+"""The agent's socket and peers who ask too often, or don't read their answers."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 from itertools import count, takewhile
+from pathlib import Path
 
-from tierwise_node.server import BURST, MOST_USERS, RATE, Paces
+import pytest
+
+from tierwise_node.server import BURST, MOST_USERS, RATE, Paces, Peer, Reply, Server
 
 ALICE, BOB = 1000, 1001
 
@@ -30,3 +36,26 @@ def test_users_who_are_silent_are_forgotten() -> None:
     for uid in range(1, 2 * MOST_USERS):
         paces.wait(uid, float(uid))
     assert len(paces._due) <= MOST_USERS
+
+
+def test_a_peer_that_does_not_read_keeps_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tierwise_node.server.PATIENCE", 0.1)
+
+    async def long(_peer: Peer, _fields: dict[str, str]) -> Reply:
+        return {"status": "ok", "json": "x" * 10_000}
+
+    async def scene() -> None:
+        server = Server(tmp_path / "agent.sock", long)
+        await server.start()
+        before = len(os.listdir("/proc/self/fd"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+            peer.connect(str(server.path))
+            peer.sendall(b"op=status\n\n" * 100)
+            async with asyncio.timeout(30):
+                while len(os.listdir("/proc/self/fd")) != before + 2:  # both ends: the answers have begun
+                    await asyncio.sleep(0.01)
+                while len(os.listdir("/proc/self/fd")) != before + 1:  # and ended: there is ours alone
+                    await asyncio.sleep(0.01)
+        await server.stop()
+
+    asyncio.run(scene())
