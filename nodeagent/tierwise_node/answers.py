@@ -60,7 +60,7 @@ class Answers:
             "events": self._events,
             "heatmap": self._ask_heatmap,
         }
-        self._heatmap = heatmap
+        self._heatmap, self._drawing = heatmap, asyncio.Lock()
         self.endings = Endings(marks, self._end)
         self._rights = Rights(jobs, cgroups)
         self._staging = staging
@@ -164,7 +164,8 @@ class Answers:
         if not self._may_see(peer, job_id):
             return _refused(f"job {job_id} is not yours, or not on this node")
         rows, columns = (min(number(fields, key, 32), LARGEST_PICTURE) for key in ("rows", "columns"))
-        picture = self._heatmap(job_id, rows, columns) if self._heatmap else None
+        async with self._drawing:  # one at a time and apart: a long history takes more than 10 ms
+            picture = await asyncio.to_thread(self._heatmap, job_id, rows, columns) if self._heatmap else None
         if picture is None:
             return _refused(f"nothing was seen of job {job_id} yet: it is small or young, or see `tierctl doctor`")
         return _json(picture)
