@@ -21,6 +21,7 @@ from tierwise_cli.commands.status import nodes, status
 from tierwise_cli.commands.straggler import straggler
 from tierwise_cli.exits import UNREACHABLE, code_of
 from tierwise_cli.settings import common_options
+from tierwise_cli.show.words import safe
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -79,5 +80,6 @@ def main() -> None:
         tierctl(prog_name="tierctl")
     except TierwiseError as error:
         hint = " (`tierctl doctor` says what runs here)" if code_of(error) == UNREACHABLE else ""
-        click.echo(f"tierctl: {error}{hint}", err=True)
+        said = "\n".join(safe(line) for line in str(error).splitlines())
+        click.echo(f"tierctl: {said}{hint}", err=True)
         sys.exit(code_of(error))

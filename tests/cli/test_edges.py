@@ -62,6 +62,12 @@ def test_a_wrong_configuration(tierctl: Tierctl, nowhere: Path) -> None:
     assert str(nowhere) in done.stderr
 
 
+def test_errors_hold_no_escapes(tierctl: Tierctl) -> None:
+    said = tierctl("--agent", "/tmp/\x1b[31mred", "events")
+    assert said.returncode == 3
+    assert "\x1b" not in said.stderr
+
+
 def test_a_missing_configuration(tierctl: Tierctl) -> None:
     done = tierctl("--config", "/does/not/exist.toml", "health")
     assert done.returncode == 2
