@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .PHONY: help demo test setup venv lint typecheck ctest pytest native-test host-test lab-test guest-test virtual-test spank \
   bench-submit bench-selection bench-selection-live bench-scale bench-containers bench-memory fuzz bench-sizing bench-tiering bench-hotness bench-pages figures soak deb rpm clean
 
-help:  ## What can be made
+help:  ## What can be made; benchmarks leave their figures in build/bench/NAME.json
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 22
 
 demo: setup venv  ## A virtual node with three memory tiers runs five jobs: plan beside reality
@@ -17,7 +17,7 @@ demo: setup venv  ## A virtual node with three memory tiers runs five jobs: plan
 test: setup venv lint typecheck ctest spank  ## Every check and every test (about 20 minutes)
 	@$(MAKE) --no-print-directory -j2 host-test virtual-test
 
-setup:  ## The Debian packages that the lab and the tests need (asks apt only for what is missing)
+setup:  ## The Debian packages that the lab and the tests need
 	@lab/setup
 
 venv: $(VENV)/.ready  ## The virtual environment with everything for development
@@ -68,50 +68,50 @@ virtual-test:  ## lab-test, then guest-test
 spank:  ## The SPANK plugin against the installed Slurm headers
 	@$(MAKE) -s -C csrc/spank
 
-bench-submit: setup venv spank  ## What Tierwise costs a submission, in build/bench/submit.json (2 minutes)
+bench-submit: setup venv spank  ## What Tierwise costs a submission (2 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/submit.py
 
 TRACES ?= $(sort $(wildcard ../shared/data/nfcore/trace_*.csv.gz))
-bench-sizing: venv  ## Estimates of memory on TRACES="FILE …" beside published methods, in build/bench/sizing.json (5 minutes)
+bench-sizing: venv  ## Estimates of memory on TRACES="FILE …", and published methods' (5 minutes)
 	PYTHONPATH=bench OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sizing $(TRACES)
 
 RUNS ?= 5
-bench-tiering: setup venv  ## Programs on a node with memory tiers, under a memory clock: docs/tiering.md (RUNS=5, hours)
+bench-tiering: setup venv  ## Programs on memory tiers, under a memory clock: docs/tiering.md (hours)
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering validate
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering measure --runs $(RUNS)
 	PYTHONPATH=bench:lab $(BIN)/python -m tiering report --docs docs
 
-bench-selection: setup venv  ## Run time of jobs that we place, against random and least-loaded placement (2 minutes)
+bench-selection: setup venv  ## Our choice of nodes beside random and least-loaded, simulated (2 minutes)
 	PYTHONPATH=sim $(BIN)/python bench/selection.py
 
 bench-selection-live: setup venv spank  ## The same on three virtual nodes, one of them loaded (10 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/selection_live.py
 
-bench-scale: setup venv spank  ## 10,000 simulated agents on real services and PostgreSQL, bursts, cycles (8 minutes)
+bench-scale: setup venv spank  ## 10,000 simulated agents on a real service and PostgreSQL (8 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/scale.py
 
-bench-hotness: setup venv  ## What is hot, found and followed, beside the kernel and DAMON: build/bench/hotness.json (10 minutes)
+bench-hotness: setup venv  ## What is hot, found and followed, beside kernel and DAMON (10 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/hotness.py
 
-bench-pages: setup venv  ## What moving and tracking cost, in build/bench/pages.json (10 minutes, 12 GiB of memory)
+bench-pages: setup venv  ## What moving and tracking cost (10 minutes, 12 GiB of memory)
 	PYTHONPATH=lab $(BIN)/python bench/pages.py
 
-bench-containers: setup venv  ## Starts of a container image, staged and plain, in build/bench/containers.json (8 minutes)
+bench-containers: setup venv  ## Starts of a container image, staged and plain (8 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/containers.py
 
-bench-memory: setup venv spank  ## Where the user library's memory lands, and what small allocations cost, in build/bench/memory.json (3 minutes)
+bench-memory: setup venv spank  ## Where the user library's memory lands, and what allocating costs (3 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/memory.py
 
 figures: venv  ## docs/figures.md, from what the benchmarks found when they last ran here
 	PYTHONPATH=bench $(BIN)/python bench/page.py
 
 FUZZ_SECONDS ?= 600
-fuzz: setup venv  ## A fuzzer over the agent's socket protocol and the C that reads its answers (10 minutes)
+fuzz: setup venv  ## A fuzzer over the agent's socket, and the C that reads answers (10 minutes)
 	lab/setup fuzz/packages.txt
 	$(BIN)/pip install -q --disable-pip-version-check 'atheris>=3.0,<4'
 	PYTHONPATH=tests/nodeagent $(BIN)/python fuzz/run.py $(FUZZ_SECONDS)
 
-soak: setup venv spank  ## Jobs start and die, the agent is killed each minute: what is left? 30 minutes here, 10 on a virtual node
+soak: setup venv spank  ## Jobs start and die, the agent is killed: what is left? (40 minutes)
 	PYTHONPATH=bench:lab $(BIN)/python -m soak --minutes 30
 	PYTHONPATH=bench:lab $(BIN)/python -m soak --minutes 10 --guest
 
