@@ -73,6 +73,7 @@ class Target:
         self._peers = (server.Peer(os.getpid(), 0), server.Peer(job, NOBODY), server.Peer(job, NOBODY))
         self._peer = self._peers[0]
         server._peer = lambda _writer: self._peer  # type: ignore[assignment]
+        server.RATE = 1e9  # who fuzzes asks without end, and is not to wait
         agent = AgentConfig(
             service=str(folder / "none.sock"),
             socket=str(folder / "agent.sock"),
