@@ -121,7 +121,10 @@ class Jobs:
     async def _make_plan(self, record: JobRecord, directive: str, memory: int) -> None:
         group = self._cgroups.jobs().get(record.key.job_id)
         scratch = sum(record.scratch.values())
-        whole = memory or (0 if record.memory else (group and group.limit()) or 0)
+        limit = (group and group.limit()) or 0
+        if limit:  # a task may be anything that runs as the user: its word reserves no more than its job can use
+            memory = min(memory, limit)
+        whole = memory or (0 if record.memory else limit)
         memory = max(whole - scratch, 1) if whole else record.memory
         tiers = self.tiers()
         if record.tasked and not memory:

@@ -164,6 +164,12 @@ def test_a_policy_that_was_set_already_degrades_the_plan(agent: AgentProcess) ->
     assert len(agent.job(JOB)["plan"]["degraded"]) == 1
 
 
+def test_a_task_can_not_claim_more_than_its_job_can_use(agent: AgentProcess, cgroups: JobCgroups) -> None:
+    cgroups.make(JOB, limit=128 * MIB)
+    agent.ask(op="task", job_id=JOB, step=0, uid=NOBODY, tier="lat:1T,cap", mem=1 << 50)
+    assert [(part["memory_class"], part["size"]) for part in agent.job(JOB)["plan"]["parts"]] == [("LAT", 128 * MIB)]
+
+
 @pytest.mark.parametrize("directive", ["", "auto", "off", "nonsense", "lat:9999999999999T"])
 def test_a_job_without_a_usable_request_is_left_alone(agent: AgentProcess, directive: str) -> None:
     answer = agent.ask(op="task", job_id=JOB, step=0, uid=NOBODY, tier=directive, mem=64 * MIB)
