@@ -153,7 +153,8 @@ def cpu(mib: int, harmed: bool) -> None:
         say(f"agent {percent[0]:.2f} %, kdamonds {percent[1]:.2f} %, by {tracked}")
         found = {"percent": sum(percent), "kdamonds": percent[1]}
         if harmed:
-            for job, argv in enumerate(hostile(Path(folder)), JOBS + 1):
+            programs = dict(enumerate(hostile(Path(folder)), JOBS + 1))
+            for job, argv in programs.items():
                 cgroups.make(job)
                 agent.ask(op="task", job_id=job, step=0, uid=NOBODY, tier="cap", mem=200 << 20)
                 say(f"job {job}: {first_line(cgroups.start(job, argv)).strip()}")
@@ -161,6 +162,8 @@ def cpu(mib: int, harmed: bool) -> None:
             percent = counted(agent.pid)
             say(f"beside hostile jobs: agent {percent[0]:.2f} %, kdamonds {percent[1]:.2f} %")
             found["hostile"] = sum(percent)
+            for job in programs:
+                cgroups.remove(job)  # with what they forked
         agent.close()
         cgroups.close()
     print(json.dumps(found))

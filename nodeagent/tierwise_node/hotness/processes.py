@@ -6,6 +6,7 @@ this one ended. What was found holds until the process is looked at again or has
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +63,11 @@ def _largest(known: dict[int, Process]) -> list[Process]:
 
 
 def _process(pid: int, uid: int) -> Process | None:
-    """None: it has ended, is another user's, or not dumpable (then it is root's in /proc)."""
+    """None: it has ended, is small, another user's, or not dumpable (then it is root's in /proc)."""
     folder = Path(f"/proc/{pid}")
     try:
+        if int((folder / "statm").read_text().split()[1]) * mmap.PAGESIZE < SMALLEST:
+            return None  # most are, where there are many: one file says it
         if folder.stat().st_uid != uid:
             return None
         started = int((folder / "stat").read_text().rpartition(") ")[2].split()[19])
