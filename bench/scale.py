@@ -37,8 +37,8 @@ from sqlalchemy import text
 from submit import check_planned, pair, percentile, run, sbatch_rate
 
 from tierwise.client import DecisionClient
-from tierwise.errors import TierwiseError
-from tierwise.local import ask
+from tierwise.errors import TierwiseError, UnavailableError
+from tierwise.lines import decode, encode
 from tierwise.telemetry import Hardware, Measurement, TelemetryBatch, Utilisation
 from tierwise_decision.database.engine import open_engine
 from tierwise_lab import munge
@@ -141,11 +141,13 @@ class Service:
 
 
 class Submissions(threading.Thread):
-    """Asks a hook socket for a submission every ASK_EVERY seconds, as slurmctld does; keeps how long each took."""
+    """Asks a hook socket for a submission every ASK_EVERY seconds, as slurmctld's hook does: on the connection of the
+    last answer (service.lua). Keeps how long each took."""
 
     def __init__(self, hook: Path) -> None:
         super().__init__(daemon=True)
         self._hook, self._over = hook, threading.Event()
+        self._kept: socket.socket | None = None
         self.milliseconds: list[float] = []
         self.failures = 0
 
@@ -161,15 +163,37 @@ class Submissions(threading.Thread):
             }  # fmt: skip
             started = time.perf_counter()
             try:
-                ask(str(self._hook), question, 5.0)
-            except TierwiseError:
+                self._ask(encode(question))
+            except (OSError, TierwiseError):
                 self.failures += 1
+                self._drop()
             self.milliseconds.append(1e3 * (time.perf_counter() - started))
 
     def end(self) -> None:
         """Ask no more."""
         self._over.set()
         self.join()
+        self._drop()
+
+    def _ask(self, question: bytes) -> None:
+        """Raises OSError, ProtocolError, and UnavailableError for an answer that is no plan."""
+        if self._kept is None:
+            self._kept = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._kept.settimeout(5.0)
+            self._kept.connect(str(self._hook))
+        self._kept.sendall(question)
+        answer = b""
+        while not answer.endswith(b"\n\n"):
+            answer += (came := self._kept.recv(65536))
+            if not came:
+                raise ConnectionError
+        if decode(answer)["status"] != "ok":
+            raise UnavailableError(str(answer))
+
+    def _drop(self) -> None:
+        if self._kept:
+            self._kept.close()
+        self._kept = None
 
 
 @contextmanager

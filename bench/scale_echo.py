@@ -4,15 +4,18 @@ the service were free. `python bench/scale_echo.py SOCKET`, for bench/scale.py."
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 
 from tierwise.lines import decode, encode
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    question = decode(await reader.readuntil(b"\n\n"))
-    writer.write(encode({"status": "ok", "nonce": question["nonce"]}))
-    await writer.drain()
+    with contextlib.suppress(asyncio.IncompleteReadError):  # the end
+        while True:
+            question = decode(await reader.readuntil(b"\n\n"))
+            writer.write(encode({"status": "ok", "nonce": question["nonce"]}))
+            await writer.drain()
     writer.close()
 
 
