@@ -21,6 +21,7 @@ from tierwise_node.jobs import Jobs
 from tierwise_node.journal import Journal
 from tierwise_node.memory.answers import MemoryAnswers
 from tierwise_node.numa import NumaNodes
+from tierwise_node.page_cache import PageCache
 from tierwise_node.pins import HardPins
 from tierwise_node.placer import Placer
 from tierwise_node.planner import Planner
@@ -69,7 +70,8 @@ class Agent:
     async def _serve(self, config: Config, stop: asyncio.Event, reload: asyncio.Event, after_absence: bool) -> None:
         """One life between two (re)loads. What it knows of jobs is in the journal, so nothing is lost between."""
         agent = config.agent
-        topology = Topology(NumaNodes(), agent.tiers, pages.probe, agent.capacity_share)
+        numa = NumaNodes()
+        topology = Topology(numa, agent.tiers, pages.probe, agent.capacity_share)
         cgroups = Cgroups(self._node, agent.cgroup)
         journal = Journal(Path(self._path(agent.state)))
         service = Service(config)
@@ -81,6 +83,7 @@ class Agent:
         placer = Placer(topology, cgroups)
         placer.kept = self._memory.granting.kept
         watch = Watch(jobs, topology, placer, agent.sample_interval, rate, agent.margin, pins)
+        page_cache = PageCache(jobs.records, topology, numa, agent.sample_interval, rate)
         hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
         doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config, hotness)
         staging = None
@@ -93,7 +96,7 @@ class Agent:
             jobs, cgroups, topology, doctor.look, marks, staging.answers if staging else None, hotness.heatmap
         )
         await answers.endings.look()  # before the first beat takes these jobs for lost
-        tasks = [asyncio.create_task(each.run()) for each in (watch, deliveries, answers.endings)]
+        tasks = [asyncio.create_task(each.run()) for each in (watch, deliveries, answers.endings, page_cache)]
         tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
         tasks.append(asyncio.create_task(hotness.run()))
         self._memory.use(jobs, cgroups, topology, agent.shared_share, agent.retain.replace("%n", self._node))

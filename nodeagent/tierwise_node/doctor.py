@@ -24,6 +24,7 @@ from tierwise_node.hotness.kdamonds import occupant
 from tierwise_node.interleave import InterleaveWeights
 from tierwise_node.journal import Journal
 from tierwise_node.numa import kernel_demotes
+from tierwise_node.page_cache import mechanism as page_cache
 from tierwise_node.staging.check import mechanism as staging_and_scratch
 from tierwise_node.tiers import Topology
 
@@ -59,8 +60,9 @@ class Doctor:
         looks: tuple[Callable[[], Mechanism], ...] = (
             self._cgroup, self._tiering, self._figures, self._preferred_many, self._numa_balancing_flag,
             self._weighted_interleave, self._interleave_weights, self._moves, self._huge_pages, _numa_balancing,
-            _demotion, self._movable, self._memory_min, self._damon, self._soft_dirty, _pagemap_scan, _pressure,
-            self._munge, self._service, self._kept, lambda: staging_and_scratch(self._config.agent.stage.path),
+            _demotion, lambda: page_cache(self._topology), self._movable, self._memory_min, self._damon,
+            self._soft_dirty, _pagemap_scan, _pressure, self._munge, self._service, self._kept,
+            lambda: staging_and_scratch(self._config.agent.stage.path),
         )  # fmt: skip
         return tuple(look() for look in looks)
 

@@ -12,7 +12,9 @@ from tierwise.units import KIB
 
 PAGE = 4096
 MB = 1_000_000
-_SIZES = ("MemTotal", "MemFree", "Inactive(file)", "Dirty", "Writeback")
+MOST_NODES = 64
+"""What csrc/pages takes: some machines number the memory of their GPUs from 252."""
+_SIZES = ("MemTotal", "MemFree", "Active(file)", "Inactive(file)", "Dirty", "Writeback")
 _SIZE = re.compile(rf"^Node \d+ ({'|'.join(map(re.escape, _SIZES))}): +(\d+) kB$", re.MULTILINE)
 _PMEM, _CXL = re.compile(r"/ndbus\d"), re.compile(r"/(ACPI0017:\d|decoder\d|cxl_)")
 
@@ -46,8 +48,8 @@ class NumaNodes:
         self._high = _watermarks(proc / "zoneinfo", "high")
 
     def facts(self) -> tuple[NodeFacts, ...]:
-        """All nodes with memory, by number."""
-        with_memory = parse_list((self._nodes / "has_memory").read_text())
+        """All nodes with memory, by number, but for those that the page engine can't name."""
+        with_memory = [node for node in parse_list((self._nodes / "has_memory").read_text()) if node < MOST_NODES]
         with_cpus = set(parse_list((self._nodes / "has_cpu").read_text()))
         tiers, devices = dict(self._memory_tiers()), dict(self._dax_targets())
         return tuple(
@@ -74,6 +76,15 @@ class NumaNodes:
         return max(info["MemTotal"] - self._set_aside(node), 0), max(
             info["MemFree"] + clean - self._low.get(node, 0), 0
         )
+
+    def empty(self, node: int) -> int:
+        """Bytes of a node that hold nothing, not even page cache, and that the kernel hands out before it reclaims."""
+        return max(self._meminfo(node)["MemFree"] - self._low.get(node, 0), 0)
+
+    def page_cache(self, node: int) -> int:
+        """Bytes of a node's page cache on the kernel's lists for reclaim."""
+        info = self._meminfo(node)
+        return info["Active(file)"] + info["Inactive(file)"]
 
     def between_watermarks(self, node: int) -> int:
         """Bytes between a node's low and high watermarks: woken at the low one, the kernel reclaims up to the other."""

@@ -2,7 +2,9 @@
 
 It protects a cgroup only as far as all of its ancestors do, and only while the use is below it. So a pin is hard where
 the whole memory of the job is LAT or SHL and can be covered, on every ancestor; all others are soft: what the kernel
-takes of them is counted and brought back. What ancestors had before is kept in a file, and given back at the end.
+takes of them is counted and brought back. It protects a job's page cache, too, cold or not: where that is large, a hard
+pin would cost the others more of the fast tier than it is worth. What ancestors had before is kept in a file, and given
+back at the end.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from pathlib import Path
 
 import msgspec
 
-from tierwise_node.cgroups import MOUNT
+from tierwise_node.cgroups import MOUNT, Usage
 from tierwise_node.record import JobRecord
 
 log = logging.getLogger(__name__)
 NAME = "memory.min"
 MOST = 0.5
 """The part of the fastest tier that may be protected: what is protected can only be killed, never reclaimed."""
+CACHE = 0.25
+"""Page cache that is protected with a pinned part, at most, as a part of it."""
 
 
 class HardPins:
@@ -35,11 +39,14 @@ class HardPins:
         """An agent before was killed: which jobs it covered is not known, so all are looked at once."""
         self._told = False
 
-    def keep(self, folders: Mapping[int, Path], records: Iterable[JobRecord], capacity: int) -> None:
+    def keep(
+        self, folders: Mapping[int, Path], records: Iterable[JobRecord], usages: Mapping[int, Usage], capacity: int
+    ) -> None:
         """Cover what should be, and no more. `folders`: cgroups (v2) by job; `capacity`: bytes of the fastest tier."""
         left, wanted = int(capacity * MOST), {}
         for record in sorted(records, key=lambda record: record.started):
-            size = coverable(record) if record.key.job_id in folders else 0
+            usage = usages.get(record.key.job_id)
+            size = coverable(record, usage) if usage and record.key.job_id in folders else 0
             if 0 < size <= left:
                 wanted[record.key.job_id] = size
                 left -= size
@@ -104,10 +111,14 @@ class HardPins:
             new.replace(self._state)  # half a file would make what we raised what ancestors had before
 
 
-def coverable(record: JobRecord) -> int:
-    """Bytes that cover all that a job may use, where all of it is LAT or SHL and some of it is pinned; else 0."""
+def coverable(record: JobRecord, usage: Usage) -> int:
+    """Bytes that cover all that a job may use, where all of it is LAT or SHL, some of it is pinned, and its page cache
+    is small; else 0."""
     plan = record.plan
     if plan is None or not record.pinned or any(part.memory_class not in ("LAT", "SHL") for part in plan.parts):
+        return 0
+    own = sum(usage.nodes.values())
+    if usage.used - own > CACHE * min(own, record.pinned):
         return 0
     return max(record.memory, plan.size)
 

@@ -95,7 +95,7 @@ class Watch:
         tiers = self._jobs.tiers()
         if self._pins is not None:
             folders = {job_id: group.folder for job_id, group in self._jobs.groups.items() if isinstance(group, V2Job)}
-            self._pins.keep(folders, self._jobs.records.values(), tiers[0].capacity)
+            self._pins.keep(folders, self._jobs.records.values(), self._jobs.usages, tiers[0].capacity)
         if not self._jobs.records:
             return
         if self._mover is None:

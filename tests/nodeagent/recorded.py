@@ -9,6 +9,7 @@ from pathlib import Path
 MEMINFO = """Node {node} MemTotal:       {total} kB
 Node {node} MemFree:        {free} kB
 Node {node} MemUsed:        1664708 kB
+Node {node} Active(file):   0 kB
 Node {node} Inactive(file): {inactive_file} kB
 Node {node} Dirty:          {dirty} kB
 Node {node} Writeback:      0 kB

@@ -122,6 +122,9 @@ def tree(top: Path) -> Path:
     return job
 
 
+USED = {1: Usage(nodes={0: 90 * MIB}, used=100 * MIB)}
+
+
 def covered(job: Path) -> list[int]:
     places = (job.parents[1], job.parents[0], job, job / "step_0")
     return [int((place / "memory.min").read_text()) for place in places]
@@ -131,21 +134,21 @@ def test_a_hard_pin_covers_the_job_on_all_ancestors_and_gives_them_back(tmp_path
     job, state = tree(tmp_path / "cgroup"), tmp_path / "state"
     pinned = record(plan=lat(100 * MIB, pinned=50 * MIB))
     pins = HardPins(state, tmp_path / "cgroup")
-    pins.keep({1: job}, [pinned], GIB)
+    pins.keep({1: job}, [pinned], USED, GIB)
     assert covered(job) == [101 * MIB, 100 * MIB, 100 * MIB, 100 * MIB]
     assert (tmp_path / "cgroup/memory.min").read_text() == "0\n"
     assert pinned.movement().pin == "hard"
     pins = HardPins(state, tmp_path / "cgroup")  # the one before was killed
-    pins.keep({1: job}, [pinned], GIB)
+    pins.keep({1: job}, [pinned], USED, GIB)
     assert covered(job)[:2] == [101 * MIB, 100 * MIB]
-    pins.keep({}, [], GIB)
+    pins.keep({}, [], {}, GIB)
     assert covered(job)[:2] == [MIB, 0]
 
 
 def test_a_cover_that_a_killed_agent_left_is_taken_off_a_job_whose_plan_has_changed(tmp_path: Path) -> None:
     job, state = tree(tmp_path / "cgroup"), tmp_path / "state"
-    HardPins(state, tmp_path / "cgroup").keep({1: job}, [record(plan=lat(100 * MIB, pinned=50 * MIB))], GIB)
-    HardPins(state, tmp_path / "cgroup").keep({1: job}, [record(plan=lat(100 * MIB))], GIB)
+    HardPins(state, tmp_path / "cgroup").keep({1: job}, [record(plan=lat(100 * MIB, pinned=50 * MIB))], USED, GIB)
+    HardPins(state, tmp_path / "cgroup").keep({1: job}, [record(plan=lat(100 * MIB))], USED, GIB)
     assert covered(job) == [MIB, 0, 0, 0]
 
 
@@ -162,17 +165,27 @@ def test_other_pins_are_soft(tmp_path: Path, plan: Plan | None) -> None:
     """No pin, more than half of the tier, memory of another class."""
     job = tree(tmp_path)
     soft = record(plan=plan)
-    HardPins(tmp_path / "state", tmp_path).keep({1: job}, [soft], GIB)
+    HardPins(tmp_path / "state", tmp_path).keep({1: job}, [soft], USED, GIB)
     assert covered(job) == [MIB, 0, 0, 0]
     assert soft.movement().pin != "hard"
+
+
+def test_a_pin_is_soft_where_it_would_protect_much_page_cache(tmp_path: Path) -> None:
+    job = tree(tmp_path)
+    pinned = record(plan=lat(100 * MIB, pinned=50 * MIB))
+    pins = HardPins(tmp_path / "state", tmp_path)
+    pins.keep({1: job}, [pinned], {1: Usage(nodes={0: 60 * MIB}, used=100 * MIB)}, GIB)
+    assert covered(job) == [MIB, 0, 0, 0]
+    pins.keep({1: job}, [pinned], {1: Usage(nodes={0: 90 * MIB}, used=100 * MIB)}, GIB)
+    assert covered(job)[2:] == [100 * MIB, 100 * MIB]
 
 
 def test_without_memory_min_pins_are_soft(tmp_path: Path) -> None:
     job = tree(tmp_path)
     (job.parent / "memory.min").unlink()
     pinned = record(plan=lat(100 * MIB, pinned=50 * MIB))
-    assert coverable(pinned)
-    HardPins(tmp_path / "state", tmp_path).keep({1: job}, [pinned], GIB)
+    assert coverable(pinned, USED[1])
+    HardPins(tmp_path / "state", tmp_path).keep({1: job}, [pinned], USED, GIB)
     assert pinned.movement().pin == "soft"
 
 
