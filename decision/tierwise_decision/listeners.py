@@ -16,7 +16,7 @@ from tierwise_decision.credentials import UID
 from tierwise_decision.peers import peer_uid
 
 PATIENCE = 10.0
-"""Seconds for a request's head to become whole."""
+"""Seconds for a request's head to become whole, and for a peer to take an answer, or as much of one as is under way."""
 MAX_PER_UID = 64
 """Connections of one uid to the unix socket, that one user can't shut out the others."""
 _KEEP_ALIVE = 6
@@ -70,10 +70,12 @@ class _Connection(H11Protocol):
         self._listener = listener
         self._uid: int | None = None
         self._expiry: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, if there is room."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
         listener = self._listener
         sock = transport.get_extra_info("socket")
         if sock.family == socket.AF_UNIX:
@@ -91,6 +93,7 @@ class _Connection(H11Protocol):
         """Forget it."""
         super().connection_lost(exc)
         self._forget_expiry()
+        self._forget_unread()
         if self._uid is not None:
             self._listener.by_uid[self._uid] -= 1
             if not self._listener.by_uid[self._uid]:
@@ -103,6 +106,16 @@ class _Connection(H11Protocol):
             self._forget_expiry()
         elif self._expiry is None and not self.transport.is_closing():
             self._expect_head()
+
+    def pause_writing(self) -> None:
+        """It doesn't read. A transport that is closed waits for its peer to, for ever: this is the limit."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(PATIENCE, self._give_up)
+
+    def resume_writing(self) -> None:
+        """It has read all of it."""
+        super().resume_writing()
+        self._forget_unread()
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is counted too."""
@@ -120,4 +133,14 @@ class _Connection(H11Protocol):
     def _expire(self) -> None:
         self._expiry = None
         self._listener.complain("http_junk", "a peer did not finish the head of its request")
+        self.transport.abort()
+
+    def _forget_unread(self) -> None:
+        if self._unread:
+            self._unread.cancel()
+            self._unread = None
+
+    def _give_up(self) -> None:
+        self._unread = None
+        self._listener.complain("http_junk", "a peer did not read its answer")
         self.transport.abort()

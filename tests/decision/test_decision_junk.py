@@ -111,6 +111,7 @@ def test_a_body_that_is_too_large(service: Service, chunked: bool) -> None:
 
 def test_half_requests_end_in_time(service: Service) -> None:
     """All at once, because that takes as long as the longest: 10 s over HTTP, 2 s at the hook."""
+    alive(service)
     before = service.descriptors()
     halves = [
         (service.hook, b""),
@@ -131,15 +132,32 @@ def test_half_requests_end_in_time(service: Service) -> None:
         for peer, (_, half) in zip(peers, halves, strict=True):
             send(peer, half)
         eventually(lambda: service.descriptors() > before)
+        deaf = [stack.enter_context(connect(address)) for address in (service.socket, service.port)]
+        for peer in deaf:  # they ask, and don't read
+            peer.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    peer.send(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
         # and one that sends a byte now and then is no better
         drip = stack.enter_context(connect(service.port))
         send(drip, b"GET /")
         while not select.select([drip], [], [], 0.5)[0]:
             send(drip, b"x")
         answers = [answer(peer) for peer in peers]
+        eventually(lambda: all(is_cut_off(peer) for peer in deaf))
     assert [b" 408 " in got for got in answers].count(True) == 2
     eventually(lambda: service.descriptors() <= before)
     alive(service)
+
+
+def is_cut_off(peer: socket.socket) -> bool:
+    try:
+        peer.send(b"x")
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    return False
 
 
 def test_peers_that_vanish(service: Service) -> None:
