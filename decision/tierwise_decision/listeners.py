@@ -69,8 +69,8 @@ class _Connection(H11Protocol):
         super().__init__(**options)
         self._listener = listener
         self._uid: int | None = None
-        self._expiry: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
+        self._head = _Patience(self, "a peer did not finish the head of its request")
+        self._reading = _Patience(self, "a peer did not read its answer")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, if there is room."""
@@ -87,13 +87,13 @@ class _Connection(H11Protocol):
             listener.complain("http_busy", f"too many connections (the last by uid {self._uid})")
             transport.abort()
             return
-        self._expect_head()
+        self._head.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         super().connection_lost(exc)
-        self._forget_expiry()
-        self._forget_unread()
+        self._head.end()
+        self._reading.end()
         if self._uid is not None:
             self._listener.by_uid[self._uid] -= 1
             if not self._listener.by_uid[self._uid]:
@@ -103,44 +103,49 @@ class _Connection(H11Protocol):
         """Some of a request. uvicorn has no time limit for a head: this is it (for bodies: bodies.py)."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
-            self._forget_expiry()
-        elif self._expiry is None and not self.transport.is_closing():
-            self._expect_head()
+            self._head.end()
+        elif not self.transport.is_closing():
+            self._head.begin()
 
     def pause_writing(self) -> None:
         """It doesn't read. A transport that is closed waits for its peer to, for ever: this is the limit."""
         super().pause_writing()
-        self._unread = self.loop.call_later(PATIENCE, self._give_up)
+        self._reading.begin()
 
     def resume_writing(self) -> None:
         """It has read all of it."""
         super().resume_writing()
-        self._forget_unread()
+        self._reading.end()
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is counted too."""
         self._listener.complain("http_junk", msg)
         super().send_400_response(msg)
 
-    def _expect_head(self) -> None:
-        self._expiry = self.loop.call_later(PATIENCE, self._expire)
+    def cut_off(self, why: str) -> None:
+        """End it now, and count why."""
+        self._listener.complain("http_junk", why)
+        self.transport.abort()
 
-    def _forget_expiry(self) -> None:
-        if self._expiry:
-            self._expiry.cancel()
-            self._expiry = None
+
+class _Patience:
+    """PATIENCE for what a peer has to do, from `begin` to `end`; then its connection is cut off."""
+
+    def __init__(self, connection: _Connection, why: str) -> None:
+        self._connection, self._why = connection, why
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """From now on, unless it runs already."""
+        if self._timer is None:
+            self._timer = self._connection.loop.call_later(PATIENCE, self._expire)
+
+    def end(self) -> None:
+        """It has done it."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
 
     def _expire(self) -> None:
-        self._expiry = None
-        self._listener.complain("http_junk", "a peer did not finish the head of its request")
-        self.transport.abort()
-
-    def _forget_unread(self) -> None:
-        if self._unread:
-            self._unread.cancel()
-            self._unread = None
-
-    def _give_up(self) -> None:
-        self._unread = None
-        self._listener.complain("http_junk", "a peer did not read its answer")
-        self.transport.abort()
+        self._timer = None
+        self._connection.cut_off(self._why)
