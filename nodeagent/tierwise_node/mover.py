@@ -6,7 +6,7 @@ import asyncio
 import logging
 import mmap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -34,7 +34,6 @@ LONGEST_PAUSE = 60.0
 PIECE_SECONDS = 0.2
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
 """Bytes that one call of the placer moves: between two the agent looks at the clock."""
-Windows = Callable[[], Mapping[int, Window]]
 UNASKED = 10.0
 """Seconds after which there is a new decision though nothing seems to have changed."""
 CHURN, CHURN_SECONDS = 4, 30.0

@@ -64,18 +64,21 @@ class PageCache:
     def look(self, now: int) -> None:
         """Have page cache make what room it can on each tier but the slowest. `now`: ns since the epoch."""
         records = list(self._records.values())
-        if not records or not kernel_demotes(self._sysfs):
+        wanted = {name: promised(records, name, now) for name in self._topology.order[:-1]}
+        if not any(wanted.values()) or not kernel_demotes(self._sysfs):  # most of the time no job is starting
             return
-        for name in self._topology.order[:-1]:
+        for name, size in wanted.items():
             nodes = self._topology.nodes([name])
-            wanted = promised(records, name, now) - sum(self._numa.empty(node) for node in nodes)
+            lacks = size - sum(self._numa.empty(node) for node in nodes)
             for node in nodes:
-                self._send_down(node, min(wanted // len(nodes), int(self._rate * self._interval)))
+                self._send_down(node, min(lacks // len(nodes), int(self._rate * self._interval)))
 
     def _send_down(self, node: int, size: int) -> None:
         """Ask the kernel for `size` bytes."""
-        size = min(size, self._numa.page_cache(node))
         if size < LEAST or time.monotonic() < self._again.get(node, 0.0):
+            return
+        size = min(size, self._numa.page_cache(node))
+        if size < LEAST:
             return
         begun, before = time.monotonic(), self._numa.empty(node)
         try:
