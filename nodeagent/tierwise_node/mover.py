@@ -172,9 +172,9 @@ class Mover:
         rows["pid"] = first.pid
         rows["start"], rows["end"] = [move.start for move in batch], [move.end for move in batch]
         moved = self._placer.move_ranges(first.job_id, record.uid, first.pid, rows, source, target, size)
-        gone = Moved(Moves(), {}, 0, True)
-        self._sights.landed(first.job_id, rows, first.source, first.target, moved or gone, mmap.PAGESIZE)
-        return (moved or gone).moves
+        moved = moved or Moved(Moves(), {}, 0, True)
+        self._sights.landed(first.job_id, rows, first.source, first.target, moved)
+        return moved.moves
 
     def _adapt(self, seconds: float) -> None:
         """Pieces that take about PIECE_SECONDS: long ones would hold up the next beat, short ones waste calls."""

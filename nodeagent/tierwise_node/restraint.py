@@ -21,24 +21,13 @@ STEP = 1 / 64
 
 
 def worth_it(moves: Sequence[Move], records: Sequence[JobRecord]) -> list[Move]:
-    """Those that are to be made now: no promotions of trifles, and nothing where all are trifles.
-
-    Of a young job with a mixed plan nobody knows yet which pages should be fast: what it lacks there waits for that,
-    unless it is a pinned part that was taken away.
-    """
-    now, sizes = time.time_ns(), Counter[int]()
-    waits = {each.key.job_id for each in records if _waits_for_heat(each, now)}
-    moves = [move for move in moves if move.pid or move.job_id not in waits or not _up(move)]
+    """Those that are to be made now: no promotions of trifles, and nothing where all are trifles."""
+    sizes = Counter[int]()
     for move in moves:
         sizes[move.job_id] += move.size
     least = {each.key.job_id: 0 if each.pin_missing else sum(each.found.values()) * TRIFLE for each in records}
     large = {move.job_id for move in moves if not move.pid or sizes[move.job_id] >= least[move.job_id]}
     return [move for move in moves if move.job_id in large or (large and not _up(move))]
-
-
-def _waits_for_heat(record: JobRecord, now: int) -> bool:
-    mixed = record.plan is not None and len(record.plan.parts) > 1
-    return mixed and record.is_young(now) and not record.pin_missing
 
 
 def _up(move: Move) -> bool:

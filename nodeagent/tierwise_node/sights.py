@@ -6,6 +6,7 @@ what we moved ourselves is counted on. And a job in which nothing changes gets i
 
 from __future__ import annotations
 
+import mmap
 import time
 from collections.abc import Container
 from dataclasses import dataclass, field
@@ -89,7 +90,8 @@ class Sights:
                 return Holding(job_id, record.plan, ranges, located, True, record.suspended)
         young = record.is_young(time.time_ns()) and sum(record.found.values()) >= SMALLEST
         found = self._found(record)[None]
-        return Holding(job_id, record.plan, np.zeros(1, RANGE), found, False, record.suspended, young)
+        robbed = record.pin_missing > 0
+        return Holding(job_id, record.plan, np.zeros(1, RANGE), found, False, record.suspended, young, robbed)
 
     def is_news(self, record: JobRecord, window: Window | None) -> bool:
         """Whether there would be something new to see of a job now."""
@@ -110,9 +112,9 @@ class Sights:
             now = time.monotonic()
             sight.rests_until = now - now % sight.rest + sight.rest if sight.rest else now
 
-    def landed(self, job_id: int, rows: Ranges, source: int, target: int, moved: Moved, page: int) -> None:
+    def landed(self, job_id: int, rows: Ranges, source: int, target: int, moved: Moved) -> None:
         """Count on what a move within `rows` of one process did. What did not move is left alone for a while, too."""
-        whole, arrived = _reached(rows, moved.cursor), moved.moves.landed * page
+        whole, arrived = _reached(rows, moved.cursor), moved.moves.landed * mmap.PAGESIZE
         records = np.zeros(len(whole), LANDED)
         records["pid"], records["start"], records["end"] = whole["pid"], whole["start"], whole["end"]
         records["time"] = time.monotonic()

@@ -29,6 +29,18 @@ class Holding:
     suspended: bool = False
     young: bool = False
     """Its heat can't be believed yet, and may be soon."""
+    robbed: bool = False
+    """Something of its pinned part was taken away."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether heat must tell which of its pages a plan means for which tier."""
+        return self.plan is not None and len(self.plan.parts) > 1
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing goes up before heat tells what; a pinned part that was taken away is made good at once."""
+        return self.mixed and self.young and not self.robbed
 
     @property
     def found(self) -> Bytes:

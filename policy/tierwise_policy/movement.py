@@ -28,6 +28,8 @@ HORIZON = (10.0, 60.0)
 KERNEL_NS = 1200
 """What moving a page costs besides its copy: page tables, flushes, the list that it is taken from."""
 PAGE = 4096
+HUGE = 2 << 20
+"""A huge page moves whole or not at all: a larger move is not cut to less, but waits for the next beat."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,11 @@ def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent,
         moves = {
             each.job_id: list(_moves(each, target, way, _reason(each, quota, way)))
             for each, target in zip(holdings, wanted, strict=True)
+            if way < 0 or not each.waits
         }
         limits = _limits(moves, quota, limit)
         for job_id, its in moves.items():
-            chosen.extend(_within(its, limits[job_id]))
+            chosen.extend(_within(its, limits[job_id], min(limit, HUGE)))
     repairs = [move for move in ups if move.job_id in quota.broken]
     others = [move for move in ups if move.job_id not in quota.broken]
     pageable = {each.job_id: int(each.found[0]) - pinned_bytes(each) for each in holdings}
@@ -174,23 +177,34 @@ def _reason(holding: Holding, quota: Quotas, way: int) -> str:
 
 
 def _limits(moves: Mapping[int, Sequence[Move]], quota: Quotas, limit: int) -> Mapping[int, int]:
-    """Each job's part of the limit: repairs of pinned parts first, the rest in proportion to what there is to move."""
+    """Each job's part of the limit: repairs of pinned parts first, the rest in proportion to what there is to move.
+
+    Where that is less than a huge page for some, these take turns: their work grows beside that of the others."""
     work = {job_id: sum(move.size for move in its) for job_id, its in moves.items()}
     first = share(limit, {job_id: size for job_id, size in work.items() if job_id in quota.broken})
     rest = share(limit - sum(first.values()), {job: size for job, size in work.items() if job not in quota.broken})
-    return {**first, **rest}
+    limits: dict[int, int] = {}
+    for job_id, size in [pair for group in (first, rest) for pair in sorted(group.items(), key=lambda pair: -pair[1])]:
+        least = min(work[job_id], HUGE, limit)
+        limits[job_id] = _piece(min(max(size, least), limit - sum(limits.values())), least)
+    return limits
 
 
-def _within(moves: Sequence[Move], limit: int) -> list[Move]:
-    """The first moves that fit into a limit, the last of them cut."""
+def _within(moves: Sequence[Move], limit: int, least: int) -> list[Move]:
+    """The first moves that fit into a limit, the last of them cut, but not to less than `least`."""
     chosen: list[Move] = []
     for move in moves:
-        size = min(move.size, limit) // PAGE * PAGE
-        if size <= 0:
+        size = _piece(min(move.size, limit), min(move.size, least))
+        if not size:
             break
         chosen.append(_cut(move, size))
         limit -= size
     return chosen
+
+
+def _piece(size: int, least: int) -> int:
+    """Whole pages of `size` bytes; none where that is less than `least`."""
+    return max(size, 0) // PAGE * PAGE if size >= least else 0
 
 
 def _cut(move: Move, size: int) -> Move:
@@ -211,8 +225,7 @@ def _ordered(
         reserve = levels[move.target].margin if number < repairs else 0
         while room[move.target] + reserve < move.size and waiting:
             yield from _demote(waiting.pop(), room, pageable)
-        size = min(move.size, max(room[move.target] + reserve, 0)) // PAGE * PAGE
-        if size:
+        if size := _piece(min(move.size, room[move.target] + reserve), min(move.size, HUGE)):
             room[move.target] -= size
             room[move.source] += size
             pageable[move.job_id] += size if move.target == 0 else 0
@@ -223,8 +236,7 @@ def _ordered(
 
 def _demote(move: Move, room: list[int], pageable: dict[int, int]) -> Iterator[Move]:
     most = pageable[move.job_id] if move.source == 0 else move.size
-    size = max(min(move.size, room[move.target], most), 0) // PAGE * PAGE
-    if size:
+    if size := _piece(min(move.size, room[move.target], most), min(move.size, HUGE)):
         room[move.target] -= size
         room[move.source] += size
         pageable[move.job_id] -= size if move.source == 0 else 0

@@ -47,22 +47,25 @@ def quotas(
     order = [level.name for level in levels]
     due = {each.job_id: _planned(each, order) if each.plan else each.found for each in holdings}
     wanted = {each.job_id: due[each.job_id] + _kept(each, due[each.job_id], levels) for each in holdings}
-    broken = {each.job_id: missing for each in holdings if (missing := pinned_bytes(each) - int(each.found[0])) > 0}
+    missing = {each.job_id: pinned_bytes(each) - int(each.found[0]) for each in holdings if not each.waits}
+    broken = {job_id: size for job_id, size in missing.items() if size > 0}
     chosen = {each.job_id: predicted(each, paying[each.job_id]) for each in holdings}
     hot_at = {each.job_id: total(each.located[chosen[each.job_id]]) for each in holdings}
+    fixed = {job_id: total(stuck[job_id][hot]) for job_id, hot in chosen.items()}
     settling = {job_id: total(stuck[job_id][~hot]) for job_id, hot in chosen.items()}
     planned = {each.job_id for each in holdings if each.plan is not None}
     for tier in range(len(levels) - 1):
+        comes = {job_id: _comes(tier, its, fixed[job_id]) for job_id, its in hot_at.items()}
         claims = {
             job_id: _claim(tier, its, wanted[job_id] - settling[job_id]) if job_id in planned else int(its[tier:].sum())
-            for job_id, its in hot_at.items()
+            for job_id, its in comes.items()
         }
         unplanned = sum(int(wanted[job_id][tier]) for job_id in hot_at if job_id not in planned)
         for job_id, size in share(room(tier, holdings, levels, wanted) + unplanned, claims).items():
             if job_id in planned:
                 _lend(tier, size, wanted[job_id])
             else:
-                _gather(tier, size, wanted[job_id], hot_at[job_id])
+                _gather(tier, size, wanted[job_id], hot_at[job_id], comes[job_id])
         make_room(tier, holdings, levels, wanted, due, broken, stuck)
     return Quotas(
         wanted, {each.job_id: _lent(each, wanted[each.job_id], due[each.job_id]) for each in holdings}, broken
@@ -103,8 +106,7 @@ def _kept(holding: Holding, due: Bytes, levels: Sequence[Level]) -> Bytes:
     order = [level.name for level in levels]
     rooms = [TierRoom(level.name, 0, level.bandwidth, 0) for level in levels]
     found, planned = (dict(zip(order, map(int, sizes), strict=True)) for sizes in (holding.found, due))
-    waits = holding.young and len(plan.parts) > 1
-    return np.array(list(kept(plan, found, planned, rooms, waits).values()), np.int64)
+    return np.array(list(kept(plan, found, planned, rooms, holding.mixed and holding.young).values()), np.int64)
 
 
 def _lent(holding: Holding, wanted: Bytes, due: Bytes) -> Bytes:
@@ -115,6 +117,13 @@ def _lent(holding: Holding, wanted: Bytes, due: Bytes) -> Bytes:
 
 
 # --- what is hot --------------------------------------------------------------------------------------------------
+
+
+def _comes(tier: int, hot_at: Bytes, fixed: Bytes) -> Bytes:
+    """What of the hot bytes can be on a tier: of those on slower ones, not what has just arrived there (`fixed`). Else
+    cold memory would come in their stead, again and again."""
+    comes: Bytes = np.where(np.arange(len(hot_at)) > tier, hot_at - fixed, hot_at)
+    return comes
 
 
 def _claim(tier: int, hot_at: Bytes, open_to_it: Bytes) -> int:
@@ -135,13 +144,13 @@ def _lend(tier: int, size: int, mine: Bytes) -> None:
 # --- jobs without one -----------------------------------------------------------------------------------------------
 
 
-def _gather(tier: int, size: int, mine: Bytes, hot_at: Bytes) -> None:
+def _gather(tier: int, size: int, mine: Bytes, hot_at: Bytes, comes: Bytes) -> None:
     """Have `size` hot bytes of a job on a tier: from the slowest first; what is too much goes to the next slower one.
 
     Its cold memory on the tier stays, as long as there is room for it.
     """
     for slower in range(len(mine) - 1, tier, -1):
-        taken = min(max(size - int(hot_at[tier]), 0), int(hot_at[slower]), int(mine[slower]))
+        taken = min(max(size - int(hot_at[tier]), 0), int(comes[slower]), int(mine[slower]))
         for counted in (mine, hot_at):
             counted[slower] -= taken
             counted[tier] += taken

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -64,17 +63,6 @@ def test_trifles_are_not_promoted_and_wait_unless_something_else_moves() -> None
     assert worth_it([up, down, large], jobs) == [down, large]
     jobs[0].pin_missing = MIB
     assert worth_it([up], jobs) == [up]
-
-
-def test_what_a_young_job_lacks_waits_for_its_heat_unless_all_of_it_is_wanted() -> None:
-    blind = move(1, 64 * MIB, up=True, pid=0)
-    mixed = Plan((Part("LAT", GIB, {"dram": GIB}), Part("CAP", GIB, {"cxl": GIB})))
-    job = record(plan=mixed, cxl=2 * GIB)
-    assert worth_it([blind], [job]) == [blind]
-    job.started = time.time_ns()
-    assert worth_it([blind], [job]) == []
-    job.plan = lat(2 * GIB)
-    assert worth_it([blind], [job]) == [blind]
 
 
 def test_only_what_matters_calls_for_a_decision() -> None:

@@ -1,5 +1,7 @@
 """Movement's invariants (ALGORITHMS 7, 8 and Movement), on simulated tiers that carry the moves out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from tierwise.plans import Part, Plan
 from tierwise.units import GIB, MIB
 from tierwise_policy.heat import RANGE
 from tierwise_policy.holdings import Holding, Level, pinned_bytes
-from tierwise_policy.movement import PAGE, Move, decide
+from tierwise_policy.movement import HUGE, PAGE, Move, decide
 from tierwise_policy.recent import LANDED, SETTLED, Recent
 from tierwise_policy.smoothing import smoothed
 
@@ -73,7 +75,7 @@ class Machine:
         area = (pieces["start"] // AREA).astype(int)
         part = (pieces["end"] - pieces["start"]) / AREA
         located = (each.located[area] * part[:, None]).astype(np.int64)
-        return Holding(each.job_id, each.plan, pieces, located, each.trusted, each.suspended, each.young)
+        return replace(each, ranges=pieces, located=located)
 
     def _carry_out(self, move: Move) -> None:
         each = self.jobs[move.job_id]
@@ -231,6 +233,44 @@ def test_what_waits_for_its_own_tier_stays_in_idle_room_until_another_needs_it()
     machine.add(2, [0.9] * 4, [1] * 4, lat(4 * AREA))
     machine.beat()
     assert (machine.on(1, 0), machine.on(1, 1), machine.on(2, 0)) == (2 * AREA, 2 * AREA, 4 * AREA)
+
+
+def test_cold_memory_does_not_come_in_the_stead_of_hot_memory_that_stays():
+    machine = Machine((GIB, GIB, GIB))
+    machine.add(1, [0.9] * 2 + [0.0] * 8, [2] * 10)
+    machine.recent = machine.recent.add(0.0, np.array([(1, 0, 2 * AREA, 2, 0.0)], LANDED))
+    assert machine.beat() == []
+    machine.beat(seconds=SETTLED + 1)
+    assert (machine.hot_on(1, 0), machine.on(1, 0)) == (2 * AREA, 2 * AREA)
+
+
+@pytest.mark.parametrize(
+    ("limit", "sizes"), [(AREA + HUGE, [AREA, HUGE]), (AREA + HUGE // 2, [AREA]), (HUGE // 2, [HUGE // 2])]
+)
+def test_the_limit_cuts_no_move_to_less_than_a_huge_page_unless_it_is_less_itself(limit, sizes):
+    machine = Machine((GIB, GIB, GIB))
+    machine.add(1, [0.9] * 2 + [0.0] * 8, [2] * 10)
+    assert [move.size for move in machine.beat(limit)] == sizes
+
+
+def test_jobs_that_a_limit_gives_less_than_a_huge_page_each_take_turns():
+    machine = Machine((GIB, GIB, GIB))
+    for job_id in range(1, 9):
+        machine.add(job_id, [0.9] + [0.0] * 3, [2] * 4)
+    for _ in range(16):
+        assert sum(move.size for move in machine.beat(limit=2 * HUGE)) == 2 * HUGE
+    assert [machine.on(job_id, 0) for job_id in range(1, 9)] == [AREA] * 8
+
+
+def test_what_a_young_mixed_job_lacks_waits_for_its_heat_and_takes_nobodys_turn():
+    machine = Machine((GIB, GIB, GIB))
+    machine.add(1, [0.0] * 4, [2] * 4, mixed(2 * AREA, 2 * AREA, pinned=2 * AREA), trusted=False, young=True)
+    machine.add(2, [0.9] * 2 + [0.0] * 8, [2] * 10)
+    machine.beat(limit=2 * AREA)
+    assert (machine.on(1, 0), machine.on(2, 0)) == (0, 2 * AREA)
+    machine.add(1, [0.0] * 4, [2] * 4, machine.jobs[1].plan, trusted=False, young=True, robbed=True)
+    machine.beat()
+    assert machine.on(1, 0) == 2 * AREA
 
 
 def test_a_young_mixed_job_waits_for_its_heat_unless_room_is_short():
