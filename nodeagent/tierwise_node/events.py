@@ -15,13 +15,17 @@ MOST_TOLD = 200
 
 
 class Events:
-    """The newest events of this agent. Moves of one kind within one beat are one event. `owner`: a job's uid."""
+    """The newest events of this agent. Moves of one kind within one beat are one event. `owner`: a job's uid.
 
-    def __init__(self, owner: Callable[[int], int]) -> None:
+    They are numbered from `after` on. An agent's are beyond those of the one before it, or who follows would wait until
+    as many have happened again.
+    """
+
+    def __init__(self, owner: Callable[[int], int], after: int = 0) -> None:
         self._owner = owner
         self._kept: deque[tuple[int, Event]] = deque(maxlen=KEPT)
         self._sums: dict[tuple[int, str, TierName, TierName, str], int] = {}
-        self._number = 0
+        self._number = after
 
     def tell(self, what: str, job_id: int = 0, why: str = "") -> None:
         """Something that happened once."""

@@ -25,6 +25,8 @@ from tierwise_policy.placement import agrees
 from tierwise_policy.replacement import make_room
 
 log = logging.getLogger(__name__)
+MICROSECOND = 1000
+"""Nanoseconds: no agent has an event in each, so the next one's numbers are beyond its own; and JSON holds them."""
 GONE = 5.0
 """Seconds after which a job whose cgroup has gone is over, where no epilog will tell."""
 LOOK = 5.0
@@ -61,7 +63,10 @@ class Jobs:
         self.changed: Callable[[], None] = lambda: None
         self.wake: Callable[[], None] = lambda: None
         """Called when pages should move at once."""
-        self.events = Events(lambda job_id: self.records[job_id].uid if job_id in self.records else 0)
+        self.events = Events(
+            lambda job_id: self.records[job_id].uid if job_id in self.records else 0,
+            after=time.time_ns() // MICROSECOND,
+        )
         self._gave_back = False
         self.records = {record.key.job_id: record for record in journal.records()}
         self._taken_over: set[int] = set()

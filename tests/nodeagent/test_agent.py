@@ -86,6 +86,28 @@ def test_a_killed_agent_takes_its_jobs_over(agent: AgentProcess, cgroups: JobCgr
     assert report["tiers"]["dram"]["peak"] >= 20 * MIB
 
 
+def test_events_are_followed_over_a_restart(agent: AgentProcess, cgroups: JobCgroups, tmp_path: Path) -> None:
+    """The next agent's events are new to who has seen the last one's."""
+    agent.ask(op="task", job_id=JOB, step=0, uid=NOBODY, tier="cap", mem=10 * MIB)
+    cgroups.make(JOB)
+    command = [sys.executable, "-c", "from tierwise_cli.main import main; main()", "events", "--follow"]
+    told, said = tmp_path / "told", tmp_path / "said"
+    environment = os.environ | {"TIERWISE_CONFIG": str(agent.config)}
+    with told.open("wb") as out, said.open("wb") as errors:
+        follower = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
+    try:
+        cgroups.hold(JOB, 20)
+        until(lambda: told.read_text().count("grew to") == 1, "its growth to be told", 60)
+        agent.end(signal.SIGKILL)
+        until(lambda: "waiting for it" in said.read_text(), "the silence to be told", 60)
+        agent.start()
+        cgroups.hold(JOB, 60)
+        until(lambda: told.read_text().count("grew to") > 1, "what came after the restart", 60)
+    finally:
+        follower.kill()
+        follower.wait()
+
+
 def test_a_job_whose_cgroup_goes_without_an_epilog(agent: AgentProcess, cgroups: JobCgroups) -> None:
     cgroups.make(JOB)
     process = cgroups.hold(JOB, 20)
