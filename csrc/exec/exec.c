@@ -68,14 +68,29 @@ static bool has_called_itself(void)
 	return false;
 }
 
+/* Whether the environment says --writable. It is a Go program that reads it: strconv.ParseBool has six words for no,
+ * and what is blank is not set. */
+static bool is_made_writable(void)
+{
+	static const char *const names[] = {"APPTAINER_WRITABLE", "SINGULARITY_WRITABLE"};
+
+	for (int i = 0; i < 2; i++) {
+		const char *value = getenv(names[i]);
+
+		if (value && !strchr("0fF", value[strspn(value, " \t\n")])) /* which finds the end, too */
+			return true;
+	}
+	return false;
+}
+
 /* The arguments with the copy of their image in them; as they are where there is nothing to stage. What is returned
  * points into `staging`, and lives until this process is another program. */
 static char *const *staged(char *const arguments[], struct staging *staging)
 {
 	struct commandline line;
 
-	if (!commandline_read(arguments, &line) || line.writable || strstr(arguments[line.image], "://") ||
-	    access(arguments[line.image], F_OK) != 0)
+	if (!commandline_read(arguments, &line) || line.writable || is_made_writable() ||
+	    strstr(arguments[line.image], "://") || access(arguments[line.image], F_OK) != 0)
 		return arguments; /* what is wrong with an image, the runtime says in its own words */
 	staging_ask(arguments[line.image], staging);
 	char **found = arguments_staged(arguments, line.image, lines_get(&staging->lines, "path"),

@@ -40,14 +40,15 @@ def program() -> Path:
 
 @pytest.fixture
 def data(program: Path) -> Iterator[Path]:
-    """A folder with tierwise-exec, and in `real` an apptainer that prints its arguments."""
+    """A folder with tierwise-exec, and in `real` runtimes that print their arguments."""
     with tempfile.TemporaryDirectory(prefix="tw-data-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "real").mkdir()
         shutil.copy(program, folder)
-        (folder / "real/apptainer").write_text(RUNTIME)
-        (folder / "real/apptainer").chmod(0o755)
+        for name in ("apptainer", "singularity"):
+            (folder / "real" / name).write_text(RUNTIME)
+            (folder / "real" / name).chmod(0o755)
         yield folder
 
 
@@ -75,13 +76,34 @@ def test_the_image_is_a_copy_and_all_else_as_it_was(agent: AgentProcess, data: P
         assert staged.is_relative_to(agent.folder / "stage")
 
 
-def test_a_link_with_the_runtimes_name(agent: AgentProcess, data: Path) -> None:
-    (data / "apptainer").symlink_to("tierwise-exec")
+@pytest.mark.parametrize("runtime", ["apptainer", "singularity"])
+def test_a_link_with_the_runtimes_name(agent: AgentProcess, data: Path, runtime: str) -> None:
+    (data / runtime).symlink_to("tierwise-exec")
     image = source(data)
-    name, verb, staged = words(run(data, "run", str(image), program="apptainer", TIERWISE_SOCKET=str(agent.socket)))
-    assert (name, verb) == ("apptainer", "run")
-    assert Path(staged).is_relative_to(agent.folder / "stage")
-    assert words(run(data, "version", program="apptainer")) == ["apptainer", "version"]
+    for verb in ("exec", "run", "shell"):
+        *called, staged = words(run(data, verb, str(image), program=runtime, TIERWISE_SOCKET=str(agent.socket)))
+        assert called == [runtime, verb]
+        assert Path(staged).is_relative_to(agent.folder / "stage")
+    assert words(run(data, "version", program=runtime)) == [runtime, "version"]
+
+
+def test_an_image_that_is_a_folder(agent: AgentProcess, data: Path) -> None:
+    (data / "sandbox/bin").mkdir(parents=True)
+    source(data, "sandbox/bin/sh", mode=0o755)
+    staged = Path(words(run(data, "run", f"{data}/sandbox", TIERWISE_SOCKET=str(agent.socket)))[-1])
+    assert staged.is_relative_to(agent.folder / "stage")
+    assert (staged / "bin/sh").read_bytes() == (data / "sandbox/bin/sh").read_bytes()
+
+
+@pytest.mark.parametrize("value", ["1", "true", " T", "yes", "0", "false", " F", "", " "])
+def test_a_container_that_is_to_be_written_to_is_no_copy(agent: AgentProcess, data: Path, value: str) -> None:
+    """From apptainer's environment: 0 and false mean no, blank is not set, and what is no word of its it says itself."""
+    image = source(data)
+    writable = value.strip() in ("1", "true", "T", "yes")
+    for name in ("APPTAINER_WRITABLE", "SINGULARITY_WRITABLE"):
+        done = run(data, "exec", str(image), TIERWISE_SOCKET=str(agent.socket), **{name: value})
+        assert (words(done)[-1] == str(image)) == writable
+    assert words(run(data, "exec", "--writable", str(image), TIERWISE_SOCKET=str(agent.socket)))[-1] == str(image)
 
 
 def test_scratch_and_staged_input_are_bound(agent: AgentProcess, data: Path) -> None:
