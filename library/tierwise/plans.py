@@ -26,8 +26,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     """One class of a plan: `size` bytes, of them `tiers[t]` on tier t; `unplaced` fits nowhere.
 
     sum(tiers.values()) + unplaced == size, always. `pinned` bytes, on the fastest tier, are never moved down.
-    `prefault` says that who allocates this part should touch it at once. Without a class it is what the job has
-    beyond the sizes that it named.
+    Without a class it is what the job has beyond the sizes that it named.
     """
 
     memory_class: MemoryClass | None
@@ -35,7 +34,6 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     tiers: dict[TierName, int]
     pinned: int = 0
     unplaced: int = 0
-    prefault: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):

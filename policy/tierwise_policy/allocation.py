@@ -118,7 +118,7 @@ def _part(
     pinned = held.pinned if held else 0
     if name == "LAT" and rooms:
         pinned = max(pinned, min(int(size * pin_share), placed.get(rooms[0].name, 0), pinned + max(pinnable, 0)))
-    return Part(name, size, placed, pinned=pinned, unplaced=wanted, prefault=name == "LAT")
+    return Part(name, size, placed, pinned=pinned, unplaced=wanted)
 
 
 def _spread(wanted: int, rooms: Sequence[TierRoom], room: dict[TierName, int]) -> dict[TierName, int]:

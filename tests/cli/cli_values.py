@@ -35,12 +35,12 @@ def tiers(dram: int, pmem: int, cxl: int) -> tuple[Tier, ...]:
 
 
 LAT = Plan(
-    (Part("LAT", 300 * MIB, {"dram": 300 * MIB}, pinned=150 * MIB, prefault=True),),
+    (Part("LAT", 300 * MIB, {"dram": 300 * MIB}, pinned=150 * MIB),),
     MemoryPolicy("preferred_many", ("dram",), numa_balancing=True),
 )
 MIXED = Plan(
     (
-        Part("LAT", 64 * MIB, {"dram": 64 * MIB}, pinned=32 * MIB, prefault=True),
+        Part("LAT", 64 * MIB, {"dram": 64 * MIB}, pinned=32 * MIB),
         Part("CAP", 236 * MIB, {"cxl": 236 * MIB}),
     ),
     MemoryPolicy("preferred_many", ("dram",)),
