@@ -14,7 +14,7 @@ help:  ## What can be made; benchmarks leave their figures in build/bench/NAME.j
 demo: setup venv  ## A virtual node with three memory tiers runs five jobs: plan beside reality
 	lab/lab demo
 
-test: setup venv lint typecheck ctest spank  ## Every check and every test (about 20 minutes)
+test: setup venv lint spank  ## Every check and every test (about 20 minutes)
 	@$(MAKE) --no-print-directory -j2 host-test virtual-test
 
 setup:  ## The Debian packages that the lab and the tests need
@@ -51,7 +51,8 @@ pytest: venv spank  ## Every test that needs neither a Slurm nor a virtual node
 native-test: venv spank  ## Every test on a Slurm on this machine
 	$(BIN)/pytest $(AGAIN) tests/native
 
-host-test:  ## pytest, then native-test
+host-test:  ## typecheck, ctest, pytest, then native-test
+	@$(MAKE) --no-print-directory typecheck ctest
 	@$(MAKE) --no-print-directory pytest
 	@$(MAKE) --no-print-directory native-test
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from tierwise_lab import accounts, chroot
-from tierwise_lab.daemons import POLL_S, LabError
+from tierwise_lab.daemons import LabError, pauses
 from tierwise_lab.layout import Layout
 from tierwise_lab.options import StackOptions
 
@@ -93,7 +93,7 @@ class Commands:
         LabError after `timeout` seconds, and at once when a record has ended in a state that isn't wanted.
         """
         wanted = states or ENDED
-        deadline = time.monotonic() + timeout
+        deadline, sleeps = time.monotonic() + timeout, pauses()
         while True:
             found = self.jobs(job_id)
             if all(job["JobState"] in wanted for job in found):
@@ -103,7 +103,7 @@ class Commands:
                 raise LabError(
                     f"job {job_id} is {[(job['JobState'], job['Reason']) for job in found]}, not {' or '.join(wanted)}"
                 )
-            time.sleep(POLL_S)
+            time.sleep(next(sleeps))
 
     def output(self, job_id: int | str, user: str = ALICE) -> str:
         """What a batch job wrote to its default output file."""

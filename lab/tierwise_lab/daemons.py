@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,20 +15,28 @@ from typing import TypeVar
 from tierwise_lab import accounts
 
 T = TypeVar("T")
-POLL_S = 0.02
+POLL_S, LONGEST_POLL_S, SLOWER = 0.02, 0.25, 1.2
 
 
 class LabError(Exception):
     """The lab could not do what was asked; the message says what was tried, and where to look."""
 
 
+def pauses() -> Iterator[float]:
+    """How long to sleep before each further look: longer and longer, so that who waits is in nobody's way."""
+    pause = POLL_S
+    while True:
+        yield pause
+        pause = min(pause * SLOWER, LONGEST_POLL_S)
+
+
 def wait_until(condition: Callable[[], T], what: str, timeout: float) -> T:
     """Poll `condition` until it is true and return its value; LabError naming `what` at the deadline."""
-    deadline = time.monotonic() + timeout
+    deadline, sleeps = time.monotonic() + timeout, pauses()
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise LabError(f"{what}: not within {timeout:g} s")
-        time.sleep(POLL_S)
+        time.sleep(next(sleeps))
     return value
 
 

@@ -259,9 +259,10 @@ class Stack(Commands):
         wait_until(ready_or_dead, f"{name} to answer (see {daemon.log})", PATIENCE_S)
 
     def _agents_reported(self) -> bool:
+        """Whether the service has heard from every node of the cluster, those on other hosts too."""
         try:
             with urllib.request.urlopen(f"{self.service_url}/healthz", timeout=5) as answer:
-                return int(json.load(answer)["nodes_up"]) >= len(self.local_nodes)
+                return int(json.load(answer)["nodes_up"]) >= len(self.nodes)
         except urllib.error.URLError:  # its unix sockets listen first
             return False
 

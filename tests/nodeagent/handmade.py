@@ -36,11 +36,12 @@ time.sleep(600)
 
 
 def until(condition: Callable[[], T], what: str, timeout: float = 15) -> T:
-    """Poll until `condition` is true, and return its value."""
-    deadline = time.monotonic() + timeout
+    """Poll until `condition` is true, and return its value. The pauses grow: looking takes the agent's time, too."""
+    deadline, pause = time.monotonic() + timeout, 0.02
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {timeout:g} s"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.25)
     return value
 
 
