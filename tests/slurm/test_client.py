@@ -36,6 +36,8 @@ class Replay:
             self._answers[_normal(call["argv"])] = call
 
     def __call__(self, argv: Sequence[str]) -> str:
+        if argv[0] == "slurmctld":
+            raise SlurmError("a host without a controller was recorded")
         call = self._answers[_normal(argv)]
         if call["status"]:
             raise SlurmError("as recorded")
@@ -61,6 +63,16 @@ def replay(request: pytest.FixtureRequest) -> Replay:
 @pytest.fixture
 def client(replay: Replay) -> Client:
     return of(replay)
+
+
+def test_the_controller_says_its_release_without_a_configuration() -> None:
+    """Where slurm.conf can't be reached, every other program would be waited for."""
+
+    def run(argv: Sequence[str]) -> str:
+        assert argv == ["slurmctld", "-V"]
+        return "slurm 24.11.5\n"
+
+    assert type(of(run)) is Slurm2411
 
 
 def test_three_releases_were_recorded() -> None:
