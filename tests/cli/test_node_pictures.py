@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from pathlib import Path
 
@@ -95,5 +96,8 @@ def test_tierctl_pins_explains_and_shows_loads(tierctl: Tierctl, nowhere: Path) 
     assert msgspec.json.decode(pinned.stdout, type=Straggler).state == "pinned", pinned.stderr
     assert "an admin's word: fan (by root)" in " ".join(tierctl("straggler", "list", COLUMNS="200").stdout.split())
     assert "97% (50%)" in tierctl("nodes").stdout
+    told = json.loads(tierctl("nodes", "--json").stdout)
+    loads = {node["sample"]["node"]: node["load"] for node in told}
+    assert msgspec.convert(loads["n1"], NodeLoad) == NodeLoad(HARDWARE, now)
     explained = tierctl("explain", "4711", "--json")
     assert msgspec.json.decode(explained.stdout, type=Explanation).job_id == 4711, explained.stderr

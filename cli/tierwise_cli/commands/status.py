@@ -15,6 +15,12 @@ from tierwise_cli.show.nodes import nodes as nodes_picture
 from tierwise_cli.show.status import status as status_picture
 
 
+class _Node(NodeView, frozen=True, gc=False):
+    """A node with its load: what `tierctl nodes --json` prints. None where nobody knows it."""
+
+    load: NodeLoad | None = None
+
+
 @click.command()
 @common_options
 @click.option("--node", "names", multiple=True, metavar="NAME", help="Only this node; may be repeated.")
@@ -49,14 +55,12 @@ def nodes(context: click.Context, names: tuple[str, ...]) -> None:
 
     \b
       tierctl nodes
+      tierctl nodes --json
     """
     settings = settings_of(context)
-    views = _views(settings, names)
-    if settings.json:
-        settings.show(views, lambda: nodes_picture(views))
-        return
-    loads = _loads(settings, names)
-    settings.show(views, lambda: Group(nodes_picture(views), *(["", loads_picture(loads)] if loads else [])))
+    views, loads = _views(settings, names), _loads(settings, names)
+    both = [_Node(view.sample, view.age, view.state, loads.get(view.sample.node)) for view in views]
+    settings.show(both, lambda: Group(nodes_picture(views), *(["", loads_picture(loads)] if loads else [])))
 
 
 def _loads(settings: Settings, names: Sequence[str]) -> dict[str, NodeLoad]:
