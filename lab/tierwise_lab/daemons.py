@@ -89,7 +89,7 @@ class Daemon:
     def running(self) -> bool:
         return self.pid is not None
 
-    def stop(self, timeout: float = 10) -> None:
+    def stop(self, timeout: float = 30) -> None:
         """SIGTERM, and SIGKILL for one that does not end within `timeout` seconds."""
         stop_by_pid_files([self.pid_file], timeout)
         self._reap()

@@ -35,7 +35,7 @@ time.sleep(600)
 """
 
 
-def until(condition: Callable[[], T], what: str, timeout: float = 15) -> T:
+def until(condition: Callable[[], T], what: str, timeout: float = 60) -> T:
     """Poll until `condition` is true, and return its value. The pauses grow: looking takes the agent's time, too."""
     deadline, pause = time.monotonic() + timeout, 0.02
     while not (value := condition()):
@@ -217,7 +217,7 @@ class AgentProcess:
         """Send a signal that ends it, and wait; its exit code."""
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(10)
+        return self._process.wait(60)
 
     def close(self) -> None:
         """End it if it runs."""
@@ -227,7 +227,7 @@ class AgentProcess:
 
     def ask(self, **fields: str | int) -> dict[str, str]:
         """One question on its socket, as this process."""
-        return ask(str(self.socket), fields)
+        return ask(str(self.socket), fields, timeout=30)  # a virtual node on a busy machine takes its time
 
     def job(self, job_id: int) -> dict[str, Any]:
         """op=job, decoded."""
