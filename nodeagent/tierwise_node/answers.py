@@ -128,7 +128,7 @@ class Answers:
         if record.plan is None:
             return {"status": "none", "reason": record.reason}
         if fields.get("policy_set") == "1":
-            self._jobs.degrade(record, POLICY_WAS_SET)
+            self._jobs.plans.degrade(record, POLICY_WAS_SET)
         return self._policy(record.plan, record, _directive(fields))
 
     def _policy(self, plan: Plan, record: JobRecord, directive: str) -> Reply:

@@ -1,28 +1,23 @@
-"""The jobs of this node: how each begins, gets its plan, is sampled and ends. The journal keeps every step."""
+"""The jobs of this node: how each begins, is sampled and ends. The journal keeps every step. Their plans: plans.py."""
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-
-import msgspec
 
 from tierwise import __version__
 from tierwise.messages import JobSample, NodeSample, PlanKey
-from tierwise.plans import Plan
 from tierwise.tiers import Tier, TierName
-from tierwise.units import format_size
 from tierwise_node.cgroups import Cgroups, JobCgroup, Usage
 from tierwise_node.events import Events
 from tierwise_node.journal import Journal
-from tierwise_node.planner import Planner, evictable
+from tierwise_node.planner import Planner
+from tierwise_node.plans import Plans
 from tierwise_node.record import MAX_POINTS, SECOND, JobRecord
-from tierwise_node.revisions import beyond_shares, given_up, grown, held_by_unplanned, improved, outgrown
 from tierwise_node.tiers import Topology
 from tierwise_policy.placement import agrees
-from tierwise_policy.replacement import make_room
 
 log = logging.getLogger(__name__)
 MICROSECOND = 1000
@@ -55,7 +50,7 @@ class Jobs:
         after_absence: bool,
     ) -> None:
         self._node, self._topology, self._cgroups = node, topology, cgroups
-        self._journal, self._planner, self._interval = journal, planner, interval
+        self._journal, self._interval = journal, interval
         self._locks: dict[int, asyncio.Lock] = {}
         self._look_again = 0
         self.usages: dict[int, Usage] = {}
@@ -67,8 +62,18 @@ class Jobs:
             lambda job_id: self.records[job_id].uid if job_id in self.records else 0,
             after=time.time_ns() // MICROSECOND,
         )
-        self._gave_back = False
         self.records = {record.key.job_id: record for record in journal.records()}
+        self.plans = Plans(
+            self.records,
+            self.usages,
+            topology,
+            self.tiers,
+            journal,
+            planner,
+            self.events,
+            changed=lambda: self.changed(),  # noqa: PLW0108  both are set later
+            wake=lambda: self.wake(),  # noqa: PLW0108
+        )
         self._taken_over: set[int] = set()
         self._left: set[int] = set()
         """Jobs whose epilog has come, and whose cgroup is still there: what is left in it is no new job."""
@@ -125,78 +130,7 @@ class Jobs:
 
     async def _make_plan(self, record: JobRecord, directive: str, memory: int) -> None:
         group = self._cgroups.jobs().get(record.key.job_id)
-        scratch = sum(record.scratch.values())
-        limit = (group and group.limit()) or 0
-        if limit:  # a task may be anything that runs as the user: its word reserves no more than its job can use
-            memory = min(memory, limit)
-        whole = memory or (0 if record.memory else limit)
-        memory = max(whole - scratch, 1) if whole else record.memory
-        tiers = self.tiers()
-        if record.tasked and not memory:
-            memory = sum(tier.capacity for tier in tiers)
-        room = evictable(tiers, self.records.values(), self.usages, but=record.key.job_id)
-        others = [other for other in self.records.values() if other.key.job_id != record.key.job_id]
-        without = evictable(tiers, [other for other in others if not other.movable or other.plan], self.usages, but=0)
-        more = {name: given_up(others, name) + without[name] - room[name] for name in self._topology.order[:-1]}
-        peers: dict[int, int] = {}
-        if more:
-            fastest = self._topology.order[0]
-            peers = beyond_shares(others, fastest, directive, memory, room[fastest] + more[fastest])
-            more[fastest] += sum(peers.values())
-        answer = await self._planner.plan(record.key, record.uid, directive, memory, tiers, room, more, scratch)
-        record.directive = answer.directive or directive
-        record.memory = answer.memory or memory
-        record.plan = answer.plan and msgspec.structs.replace(answer.plan, granted=record.scratch)
-        record.reason = answer.reason
-        record.final = record.tasked or answer.plan is not None or answer.memory > 0 or not directive
-        self._journal.save(record)
-        if record.plan is not None:
-            self._make_way(record.key.job_id, record.plan, room, peers)
-        self.changed()
-
-    def _make_way(self, job_id: int, plan: Plan, room: dict[TierName, int], peers: Mapping[int, int]) -> None:
-        """Other jobs' plans give up what this one takes beyond `room`; the next beat moves their pages. `peers`: what
-        LAT and SHL parts give up of the fastest tier."""
-        others = {other: record for other, record in self.records.items() if other != job_id}
-        left = {name: free - plan.tiers.get(name, 0) for name, free in room.items()}
-        for name in self._topology.order[:-1]:
-            needed = -left[name] - held_by_unplanned(others.values(), name)
-            plans = {other: record.plan for other, record in others.items() if record.plan is not None}
-            alike = peers if name == self._topology.order[0] else {}
-            for other, changed in make_room(plans, name, needed, left, self._topology.order, alike).items():
-                self._revise(others[other], changed, f"makes way for job {job_id}")
-                for tier in left:
-                    left[tier] -= changed.tiers.get(tier, 0) - plans[other].tiers.get(tier, 0)
-        if min(room[name] - plan.tiers.get(name, 0) for name in room) < 0:
-            self.wake()
-
-    def revise(self) -> None:
-        """Plans that follow their jobs: more for one that has grown, and what ended jobs gave back for the others."""
-        gave_back, self._gave_back = self._gave_back, False
-        for record in list(self.records.values()):
-            waits = gave_back and record.plan is not None and record.plan.degraded
-            if record.key.job_id not in self.usages or not (waits or outgrown(record)):
-                continue
-            tiers = self.tiers()
-            room = evictable(tiers, self.records.values(), self.usages, but=record.key.job_id)
-            limit = self.usages[record.key.job_id].limit
-            if plan := grown(record, limit, tiers, room, self._planner.pin_share):
-                self._revise(record, plan, f"grew to {format_size(sum(record.found.values()))}")
-            elif waits and (plan := improved(record, tiers, room, self._planner.pin_share)):
-                self._revise(record, plan, "another job gave back")
-
-    def _revise(self, record: JobRecord, plan: Plan, why: str) -> None:
-        record.plan = plan
-        record.memory = max(record.memory, plan.size)
-        self._journal.save(record)
-        self.events.tell("plan changed", record.key.job_id, why)
-        self.changed()
-
-    def degrade(self, record: JobRecord, reason: str) -> None:
-        """Say in a job's plan, once, why it is not what was asked."""
-        if record.plan is not None and reason not in record.plan.degraded:
-            record.plan = msgspec.structs.replace(record.plan, degraded=(*record.plan.degraded, reason))
-            self._journal.save(record)
+        await self.plans.make(record, directive, memory, (group and group.limit()) or 0)
 
     # --- sampling -------------------------------------------------------------------------------------------------
 
@@ -205,7 +139,8 @@ class Jobs:
         now = time.time_ns()
         self.groups = self._cgroups.jobs()
         self._left &= self.groups.keys()
-        last, self.usages = self.usages, {}
+        last = self.usages.copy()
+        self.usages.clear()
         if now > self._look_again:
             self._look_again, last = now + int(LOOK * SECOND), {}
         for job_id in self.groups:
@@ -264,7 +199,7 @@ class Jobs:
         del self.records[job_id]
         if how == "epilog" and job_id in self.groups:
             self._left.add(job_id)
-        self._gave_back = True
+        self.plans.give_back()
         self.usages.pop(job_id, None)
         self._taken_over.discard(job_id)
         self._forget_lock(job_id)

@@ -87,7 +87,7 @@ class Watch:
     async def _beat(self, begun: float) -> None:
         self._jobs.observe()
         self.observed()
-        self._jobs.revise()
+        self._jobs.plans.revise()
         for record in self._jobs.records.values():
             self._compare(record)
         if len(self._topology.order) < 2:
