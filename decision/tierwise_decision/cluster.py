@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -10,6 +10,7 @@ from tierwise.errors import ProtocolError
 from tierwise.messages import JobSample, NodeSample, NodeView, PlanKey
 from tierwise.tiers import Tier
 from tierwise.units import LARGEST
+from tierwise_decision.known import Known, News, Shape
 
 MISSED_SAMPLES = 3
 MAX_NODES = 65536
@@ -17,11 +18,10 @@ _SHAPE_BITS = 6
 """Capacities that agree in their first bits (3 %) make one shape: the firmware of equal nodes keeps unequal bytes."""
 
 _TIER_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
-_ShapeKey = tuple[tuple[str, int], ...]
 
 
-class Shape:
-    """Nodes with the same tiers of about the same size. `tiers` is what all have: of each tier the smallest."""
+class _Alike:
+    """The nodes of one shape."""
 
     def __init__(self, tiers: tuple[Tier, ...]) -> None:
         self.tiers = tiers
@@ -40,29 +40,28 @@ class Shape:
         for tiers in members:
             self.tiers = _least(self.tiers, tiers)
 
-    @property
-    def capacity(self) -> int:
-        """Bytes over all tiers."""
-        return sum(tier.capacity for tier in self.tiers)
+    def shape(self) -> Shape | None:
+        """The shape; None without nodes."""
+        return Shape(self.tiers, len(self.nodes)) if self.nodes else None
 
 
 class Cluster:
-    """What samples tell, in memory. Not persistent: nodes and tiers are, jobs come again with the next samples.
+    """What samples tell, in memory. Not persistent: nodes and tiers are, jobs come again with the next samples. `known`
+    is told of the shapes.
 
     `views`, `counts` and `totals` go through all nodes; they may be called in another thread, so that nobody has to
     wait for them (nodes are never removed).
     """
 
-    def __init__(self, interval: Callable[[], float], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, known: Known, interval: Callable[[], float], clock: Callable[[], float] = time.time) -> None:
         """`interval` says how many seconds lie between the samples of an agent, as configured now."""
+        self._known = known
         self._interval = interval
         self._clock = clock
         self._samples: dict[str, NodeSample] = {}
         self._heard: dict[str, float] = {}
         self._jobs: dict[int, dict[str, JobSample]] = {}
-        self._shapes: dict[_ShapeKey, Shape] = {}
-        self.version = 0
-        """Changes whenever a shape does: what was computed from shapes is then out of date."""
+        self._alike: dict[str, _Alike] = {}
 
     def restore(self, sample: NodeSample, heard: float) -> None:
         """What the database knows of a node that has not spoken since we started."""
@@ -101,10 +100,6 @@ class Cluster:
         if sample := self._samples.get(node):
             left = tuple(job for job in sample.jobs if job.key != key)
             self._samples[node] = msgspec.structs.replace(sample, jobs=left)
-
-    def shapes(self) -> Iterable[Shape]:
-        """The shapes of all known nodes."""
-        return self._shapes.values()
 
     def sample(self, node: str) -> NodeSample | None:
         """A node's last sample."""
@@ -162,13 +157,17 @@ class Cluster:
             self._jobs.pop(key.job_id, None)
 
     def _reshape(self, node: str, old: tuple[Tier, ...], new: tuple[Tier, ...]) -> None:
-        self.version += 1
-        if old and (shape := self._shapes.get(_shape_key(old))) and node in shape.nodes:
-            shape.remove(node)
-            if not shape.nodes:
-                del self._shapes[_shape_key(old)]
-        ranked = tuple(sorted(new, key=lambda tier: tier.rank))
-        self._shapes.setdefault(_shape_key(new), Shape(ranked)).add(node, ranked)
+        changed: dict[str, Shape | None] = {}
+        before = _key(old)
+        if (alike := self._alike.get(before)) and node in alike.nodes:
+            alike.remove(node)
+            changed[before] = alike.shape()
+            if not alike.nodes:
+                del self._alike[before]
+        ranked, key = tuple(sorted(new, key=lambda tier: tier.rank)), _key(new)
+        alike = self._alike.setdefault(key, _Alike(ranked))
+        alike.add(node, ranked)
+        self._known.take(News(shapes=changed | {key: alike.shape()}))
 
 
 def check_tiers(tiers: tuple[Tier, ...]) -> None:
@@ -188,8 +187,9 @@ def figures(tiers: tuple[Tier, ...]) -> tuple[tuple[object, ...], ...]:
     return tuple((t.name, t.rank, t.numa_nodes, t.capacity, t.latency_ns, t.bandwidth, t.source) for t in tiers)
 
 
-def _shape_key(tiers: tuple[Tier, ...]) -> _ShapeKey:
-    return tuple((tier.name, _coarse(tier.capacity)) for tier in sorted(tiers, key=lambda tier: tier.rank))
+def _key(tiers: tuple[Tier, ...]) -> str:
+    """What tells one shape from others."""
+    return ",".join(f"{tier.name}:{_coarse(tier.capacity)}" for tier in sorted(tiers, key=lambda tier: tier.rank))
 
 
 def _coarse(capacity: int) -> int:

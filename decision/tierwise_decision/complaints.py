@@ -4,8 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 
-from prometheus_client import Counter
-
 _INTERVAL = 60.0
 _MAX_TEXT = 500
 log = logging.getLogger("tierwise.decision")
@@ -14,15 +12,16 @@ log = logging.getLogger("tierwise.decision")
 class Complaints:
     """Call it with a kind (few, fixed: they are labels of a metric) and what happened."""
 
-    def __init__(self, counter: Counter, clock: Callable[[], float] = time.monotonic) -> None:
-        self._counter = counter
+    def __init__(self, count: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """`count` is called with the kind of each complaint."""
+        self._count = count
         self._clock = clock
         self._logged: dict[str, float] = {}
         self._silent: dict[str, int] = {}
 
     def __call__(self, kind: str, text: str, *, trace: BaseException | None = None) -> None:
         """Count one complaint of `kind`; `trace` is logged with its traceback, for faults of our own."""
-        self._counter.labels(kind).inc()
+        self._count(kind)
         now = self._clock()
         if now - self._logged.get(kind, -_INTERVAL) < _INTERVAL:
             self._silent[kind] = self._silent.get(kind, 0) + 1

@@ -13,17 +13,19 @@ from tierwise_decision.complaints import Complaints
 from tierwise_decision.database.engine import open_engine
 from tierwise_decision.database.store import Store
 from tierwise_decision.endings import Endings
+from tierwise_decision.estimates import Estimates
 from tierwise_decision.failures import Failures
 from tierwise_decision.history import History
 from tierwise_decision.jobs import Jobs
+from tierwise_decision.known import Known
 from tierwise_decision.metrics import Metrics
 from tierwise_decision.nodes import Nodes
+from tierwise_decision.outlooks import Outlooks
 from tierwise_decision.plans import Plans
 from tierwise_decision.requests import Requests
 from tierwise_decision.settings import Settings
 from tierwise_decision.sizing import Sizing
 from tierwise_decision.spool import Spool
-from tierwise_decision.submit import Submit
 
 _FORGET_EVERY = 600.0
 
@@ -35,8 +37,9 @@ class Core:
         config = settings.config
         self.settings = settings
         self.metrics = Metrics()
-        self.complain = Complaints(self.metrics.complaints)
-        self.cluster = Cluster(lambda: settings.config.agent.report_interval)
+        self.complain = Complaints(self.metrics.complained)
+        self.known = Known()
+        self.cluster = Cluster(self.known, lambda: settings.config.agent.report_interval)
         self.spool = Spool(config.service.spool)
         self.store = Store(open_engine(config.service.database), self.spool, self.complain, self._restore)
         self.requests = Requests(self.store)
@@ -44,21 +47,24 @@ class Core:
         self.jobs = Jobs(self.cluster, self.requests, self.plans, self.store)
         self.slurm = open_client(config)
         self.history = History(self.slurm, self.store, self.complain)
-        self.nodes = Nodes(settings, self.cluster, self.store, self.complain, self.requests, open_nodes(config))
+        self.nodes = Nodes(
+            settings, self.known, self.cluster, self.store, self.complain, self.requests, open_nodes(config)
+        )
         self.history.listen(self.nodes.ended)
-        self.sizing = Sizing(settings, self.store, self.complain)
+        self.sizing = Sizing(self.known, self.store, self.complain)
+        self.estimates = Estimates(settings, self.known)
         self.history.listen(self.sizing.learn)
-        self.submit = Submit(settings, self.cluster, self.requests, self.sizing)
         self.jobs.history = self.history
-        self.failures = Failures(self.slurm, self.requests, self.history, self.submit.gres, self.complain)
+        gres = Outlooks(settings, self.known).gres
+        self.failures = Failures(self.slurm, self.requests, self.history, gres, self.complain)
         self.failures.likely = self.sizing.likely
         listed = Path(config.service.hook_socket).with_name("ended")
         self.endings = Endings(self.slurm, self.history, self.complain, listed)
         self.history.kind_of = self.sizing.kind_of
         self.plans.mended = self.failures.next_memory
-        self.submit.exclude, self.submit.excluded = self.nodes.exclusions.choose, self.nodes.exclusions.wrote
         self.problems: list[str] = []
         """What was wrong at the start and stays so."""
+        self.hook_problem = ""
         self.metrics.watch(self._gauges)
 
     def sampled(self, sample: NodeSample) -> None:
@@ -88,7 +94,7 @@ class Core:
     def health(self) -> Health:
         """How the service is."""
         up, silent = self.cluster.counts()
-        problems = [*self.problems, *([self.store.problem] if self.store.problem else [])]
+        problems = [*self.problems, *filter(None, (self.hook_problem, self.store.problem))]
         return Health(
             ok=not problems,
             version=tierwise.__version__,

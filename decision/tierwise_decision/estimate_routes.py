@@ -22,7 +22,7 @@ class _Job(msgspec.Struct, frozen=True):
 async def estimate(request: Asked, data: EstimateQuery) -> EstimateAnswer:
     """For anybody authenticated, from their own history alone. Changes nothing."""
     job = _Job(uid_of(request), data.script, data.job_name, data.partition, data.array, data.image)
-    found = core_of(request).sizing.estimate(job)
+    found = core_of(request).estimates.find(job)
     if found is None:
         return EstimateAnswer()
     return EstimateAnswer(

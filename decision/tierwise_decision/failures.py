@@ -21,7 +21,8 @@ from tierwise.tiers import GRES_PREFIX
 from tierwise.units import MIB, format_size
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.history import History
-from tierwise_decision.requests import Requested, Requests
+from tierwise_decision.requested import Requested
+from tierwise_decision.requests import Requests
 from tierwise_decision.runs import Mended, verdict
 from tierwise_decision.tales import target_of, token_of
 from tierwise_policy.failures import Cause, Mend, mend

@@ -1,4 +1,5 @@
-"""The hook's line socket: the service's hottest path, because slurmctld holds its locks meanwhile."""
+"""The hook's line socket: the service's hottest path, because slurmctld holds its locks meanwhile. It has a process of
+its own (hook_process.py)."""
 
 import asyncio
 import contextlib
@@ -9,11 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from tierwise.errors import ProtocolError, TierwiseError
 from tierwise.lines import MAX_MESSAGE, decode, encode
 from tierwise_decision.complaints import Complaints
-from tierwise_decision.metrics import Metrics
+from tierwise_decision.link import Answer, Timed
 from tierwise_decision.peers import peer_uid
 from tierwise_decision.settings import Settings
 from tierwise_decision.sockets import UnixListener
-from tierwise_decision.submit import Answer, Submit, parse_submission
+from tierwise_decision.submit import Submit, parse_submission
 
 Asked = Callable[[Mapping[str, str]], Awaitable[Answer]]
 PATIENCE = 2.0
@@ -29,13 +30,17 @@ class Hook:
     """Serves the hook socket: one question, one answer, and again while the peer likes."""
 
     def __init__(
-        self, settings: Settings, submit: Submit, endings: Mapping[str, Asked], metrics: Metrics, complain: Complaints
+        self,
+        settings: Settings,
+        submit: Submit,
+        questions: Mapping[str, Asked],
+        timed: Callable[[Timed], None],
+        complain: Complaints,
     ) -> None:
-        """`endings`: who answers what slurmctld's scripts tell of jobs that end, by `op`."""
-        self._endings = endings
+        """`questions`: who answers what slurmctld's scripts tell, by `op`. `timed` hears of answered submissions."""
+        self._questions, self._timed = questions, timed
         self._settings = settings
         self._submit = submit
-        self._metrics = metrics
         self._complain = complain
         self._connections = Counter[bool]()
         self._server: asyncio.Server | None = None
@@ -92,33 +97,21 @@ class Hook:
 
     async def _answer(self, message: bytes) -> Answer:
         started = time.perf_counter()
-        if (ending := self._ending(message)) is not None:
-            return await self._ended(*ending)
+        if (question := self._question(message)) is not None:
+            return await _ask(*question)
         answer = self._checked(message)
-        self._metrics.submits.labels(answer["status"]).inc()
-        self._metrics.submit_seconds.observe(time.perf_counter() - started)
+        self._timed(Timed(str(answer["status"]), time.perf_counter() - started))
         return answer
 
-    def _ending(self, message: bytes) -> tuple[Asked, dict[str, str]] | None:
+    def _question(self, message: bytes) -> tuple[Asked, dict[str, str]] | None:
         """Who answers a message that is no submission, and its fields."""
         if message.startswith(b"op=submit\n"):
             return None
         with contextlib.suppress(ProtocolError):
             fields = decode(message)
-            if asked := self._endings.get(fields.get("op", "")):
+            if asked := self._questions.get(fields.get("op", "")):
                 return asked, fields
         return None
-
-    async def _ended(self, asked: Asked, fields: dict[str, str]) -> Answer:
-        nonce = fields.get("nonce", "")[:64]
-        try:
-            return {"nonce": nonce, **await asked(fields)}
-        except TierwiseError as error:
-            self._complain("ending", f"op={fields['op']} job_id={fields.get('job_id', '')[:20]}: {error}")
-            return _error(str(error), nonce)
-        except Exception as error:
-            self._complain("internal", f"could not answer op={fields['op']}: {error!r}", trace=error)
-            return _error("internal error: see the service's log", nonce)
 
     def _checked(self, message: bytes) -> Answer:
         nonce = ""
@@ -133,6 +126,14 @@ class Hook:
             # Whatever we do wrong, slurmctld gets an answer at once and lets the job in unchanged.
             self._complain("internal", f"could not answer a submission: {error!r}", trace=error)
             return _error("internal error: see the service's log", nonce)
+
+
+async def _ask(asked: Asked, fields: dict[str, str]) -> Answer:
+    nonce = fields.get("nonce", "")[:64]
+    try:
+        return {"nonce": nonce, **await asked(fields)}
+    except TierwiseError as error:
+        return _error(str(error), nonce)
 
 
 def _error(reason: str, nonce: str = "") -> Answer:

@@ -15,7 +15,8 @@ from tierwise_decision.database import reads
 from tierwise_decision.database.store import Store
 from tierwise_decision.history import History
 from tierwise_decision.plans import Plans
-from tierwise_decision.requests import Requested, Requests
+from tierwise_decision.requested import Requested
+from tierwise_decision.requests import Requests
 from tierwise_decision.runs import attempt
 
 MAX_RECENT_REPORTS = 1000

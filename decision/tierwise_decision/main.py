@@ -9,6 +9,7 @@ import sys
 import tierwise
 from tierwise.config import load_config
 from tierwise.errors import TierwiseError
+from tierwise_decision.hook_main import LOG_FORMAT
 from tierwise_decision.service import serve
 from tierwise_decision.settings import Settings
 
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument("--config", metavar="FILE", help="default: $TIERWISE_CONFIG or /etc/tierwise/tierwise.toml")
     parser.add_argument("--version", action="version", version=f"tierwise {tierwise.__version__}")
     options = parser.parse_args()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(format=LOG_FORMAT, level=logging.INFO, stream=sys.stderr)
     for chatty in ("uvicorn", "uvicorn.error", "alembic"):  # per request, or once a table; ours are bounded
         logging.getLogger(chatty).setLevel(logging.ERROR)
     sys.setswitchinterval(_SWITCH)

@@ -37,6 +37,10 @@ class Metrics:
             "tierwise_complaints", "What peers did wrong and what failed", ["kind"], registry=self.registry
         )
 
+    def complained(self, kind: str) -> None:
+        """One complaint more of this kind."""
+        self.complaints.labels(kind).inc()
+
     def watch(self, gauges: Gauges) -> None:
         """Show these gauges too."""
         self.registry.register(_Gauges(gauges))

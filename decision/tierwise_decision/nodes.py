@@ -14,6 +14,7 @@ from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
 from tierwise_decision.exclusions import Exclusions
+from tierwise_decision.known import Known
 from tierwise_decision.requests import Requests
 from tierwise_decision.retention import Retention
 from tierwise_decision.runs import EndedJob
@@ -36,6 +37,7 @@ class Nodes:
     def __init__(
         self,
         settings: Settings,
+        known: Known,
         cluster: Cluster,
         store: Store,
         complain: Complaints,
@@ -43,11 +45,11 @@ class Nodes:
         slurm: SlurmNodes | None,
     ) -> None:
         self._store, self._complain = store, complain
-        self.loads = Loads(store, complain, lambda: settings.config.service.measurement_days * 86400.0)
-        self.stragglers = Stragglers(store, self.loads)
+        self.loads = Loads(known, store, complain, lambda: settings.config.service.measurement_days * 86400.0)
+        self.stragglers = Stragglers(known, store, self.loads)
         self.selection = Selection(self.loads, self.stragglers, store, requests)
-        view = SlurmView(slurm, complain)
-        self.exclusions = Exclusions(settings, view, self.loads, self.stragglers, store, requests)
+        view = SlurmView(slurm, known, complain)
+        self.exclusions = Exclusions(settings, view, known, store, requests)
         self._weights = Weights(settings, view, self.selection, store)
         self._retention = Retention(settings, store)
         self._shared = Shared(cluster, self.loads, store, lambda: settings.config.agent.report_interval)

@@ -9,7 +9,7 @@ from tierwise.messages import DryRunPlan, JobSample
 from tierwise.plans import Plan
 from tierwise.tiers import GRES_PREFIX, Tier, TierName
 from tierwise.units import MIB, format_size, mib_ceil
-from tierwise_decision.cluster import Shape
+from tierwise_decision.known import Shape
 from tierwise_policy.allocation import TierRoom, allocate
 from tierwise_policy.reasons import explain
 from tierwise_policy.sizes import resolve
@@ -46,7 +46,7 @@ def outlook(
         classes = resolve(request, shape.capacity, explicit=False) if whole_node and not memory else sized
         plan = allocate(classes, _empty_rooms(shape), pin_share=pin_share)
         wrong = _misplaced(plan, shape.tiers[0].name, slowest.name if slowest else "")
-        order = (plan.unplaced, wrong, len(plan.degraded), -len(shape.tiers), -len(shape.nodes), _figures(shape))
+        order = (plan.unplaced, wrong, len(plan.degraded), -len(shape.tiers), -shape.nodes, _figures(shape))
         if best is None or order < best[0]:
             best = (order, plan, shape)
     if best is None:

@@ -12,7 +12,8 @@ from tierwise.messages import PlanAnswer, PlanKey, PlanQuery
 from tierwise_decision.database import reads
 from tierwise_decision.database.store import Store
 from tierwise_decision.planning import BY_PREDICTION, NO_HISTORY, SWITCHED_OFF, final_plan
-from tierwise_decision.requests import Requested, Requests
+from tierwise_decision.requested import Requested
+from tierwise_decision.requests import Requests
 from tierwise_decision.settings import Settings
 
 MAX_RECENT = 50_000

@@ -11,7 +11,8 @@ from tierwise.telemetry import RESOURCES, Explanation, Hardware, Measurement, St
 from tierwise.units import format_size
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
-from tierwise_decision.requests import Requested, Requests
+from tierwise_decision.requested import Requested
+from tierwise_decision.requests import Requests
 from tierwise_decision.stragglers import Stragglers
 from tierwise_decision.telemetry import SECOND, Loads
 from tierwise_policy.selection import (

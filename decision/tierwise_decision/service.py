@@ -15,7 +15,7 @@ from tierwise_decision.app import create_app
 from tierwise_decision.bodies import Bounded
 from tierwise_decision.core import Core
 from tierwise_decision.credentials import Authenticated
-from tierwise_decision.hook import MAX_CONNECTIONS, Hook
+from tierwise_decision.hook_process import HookProcess
 from tierwise_decision.listeners import Listener
 from tierwise_decision.rates import Rates
 from tierwise_decision.settings import Settings
@@ -31,17 +31,17 @@ async def serve(settings: Settings) -> None:
     config = settings.config.service
     core = Core(settings)
     rates = Rates(settings, time.monotonic)
-    app = Bounded(Authenticated(create_app(core), _munge(core, settings.config.munge), rates), core.complain)
     most = _connections()
-    with contextlib.ExitStack() as stack:
-        hook_listener = stack.enter_context(contextlib.closing(UnixListener(config.hook_socket)))
+    async with contextlib.AsyncExitStack() as stack:
+        hook = HookProcess(core, {"ending": core.failures.ending, "ended": core.history.told})
+        stack.push_async_callback(hook.stop)
+        await hook.start()
+        app = Bounded(Authenticated(create_app(core), _munge(core, settings.config.munge), rates), core.complain)
         unix = stack.enter_context(contextlib.closing(UnixListener(config.socket)))
         listeners = [Listener(app, unix.socket, most // 4, core.complain)]
         if config.listen:
             listeners.append(Listener(app, tcp_listener(config.listen), most * 3 // 4, core.complain))
-        endings = {"ending": core.failures.ending, "ended": core.history.told}
-        hook = Hook(settings, core.submit, endings, core.metrics, core.complain)
-        await hook.start(hook_listener)
+        await hook.listening()
         stopped = _signals(settings)
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(core.store.run())
@@ -50,12 +50,14 @@ async def serve(settings: Settings) -> None:
             ending = group.create_task(core.endings.run())
             watching = group.create_task(core.nodes.run())
             learning = group.create_task(core.sizing.run())
+            submitting = group.create_task(hook.run())
             serving = [group.create_task(listener.run_until_stopped()) for listener in listeners]
-            gc.freeze()  # what is loaded by now stays: the collector need not look at it again while the hook waits
-            log.info("ready: hook on %s, HTTP on %s and %s", hook_listener.path, unix.path, config.listen or "no TCP")
+            gc.freeze()  # what is loaded by now stays: the collector need not look at it again
+            log.info("ready: hook on %s, HTTP on %s and %s", config.hook_socket, unix.path, config.listen or "no TCP")
             await stopped.wait()
             log.info("stopping")
-            hook.stop()
+            await hook.stop()
+            await submitting
             for listener in listeners:
                 listener.stop()
             await asyncio.wait(serving)
@@ -93,4 +95,4 @@ def _connections() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, _MOST_CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return max(most - MAX_CONNECTIONS - _SPARE_DESCRIPTORS, 16)
+    return max(most - _SPARE_DESCRIPTORS, 16)

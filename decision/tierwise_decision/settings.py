@@ -1,6 +1,7 @@
 """The configuration while the service runs: what SIGHUP can change, and what needs a restart."""
 
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -17,6 +18,12 @@ class Settings:
 
     def __init__(self, config: Config, path: str | None = None) -> None:
         self._path = path
+        self.changed: Callable[[Config], None] = lambda config: None
+        """Called with a configuration that has been reloaded."""
+        self.take(config)
+
+    def take(self, config: Config) -> None:
+        """This is the configuration now."""
         self.config = config
         self.access = Access(config.service)
 
@@ -32,8 +39,7 @@ class Settings:
         needs = [f"service.{name}" for name in _FIXED if getattr(fresh.service, name) != kept[name]]
         if fresh.munge != old.munge:
             needs.append("munge.socket")
-        self.config = msgspec.structs.replace(
-            fresh, service=msgspec.structs.replace(fresh.service, **kept), munge=old.munge
-        )
-        self.access = Access(self.config.service)
+        service = msgspec.structs.replace(fresh.service, **kept)
+        self.take(msgspec.structs.replace(fresh, service=service, munge=old.munge))
+        self.changed(self.config)
         log.info("configuration reloaded%s", f"; only a restart changes {', '.join(needs)}" if needs else "")

@@ -9,6 +9,7 @@ from tierwise.errors import UnavailableError
 from tierwise.slurm import SlurmError
 from tierwise.slurmnodes import SlurmNode, SlurmNodes
 from tierwise_decision.complaints import Complaints
+from tierwise_decision.known import Known
 
 T = TypeVar("T")
 OLD = 60.0
@@ -18,10 +19,9 @@ OLD = 60.0
 class SlurmView:
     """What Slurm says. `client` is None where there is none: then nothing is known."""
 
-    def __init__(self, client: SlurmNodes | None, complain: Complaints) -> None:
-        self._client, self._complain = client, complain
+    def __init__(self, client: SlurmNodes | None, known: Known, complain: Complaints) -> None:
+        self._client, self._known, self._complain = client, known, complain
         self._looked = 0.0
-        self._eligible: dict[str, set[str]] = {}
         self.nodes: Mapping[str, SlurmNode] = {}
         """As of the last look; empty before the first, and where Slurm can't be asked."""
 
@@ -29,10 +29,6 @@ class SlurmView:
     def installed(self) -> bool:
         """Whether there is a client at all."""
         return self._client is not None
-
-    def eligible(self, partition: str) -> set[str]:
-        """The nodes of a partition that jobs can get now."""
-        return self._eligible.get(partition, set())
 
     def knows(self, node: str) -> bool | None:
         """Whether a node is in slurm.conf; None: nobody can say, or it may have come since the last look."""
@@ -42,8 +38,9 @@ class SlurmView:
 
     async def look(self) -> None:
         """Ask now. Raises UnavailableError."""
-        self.nodes, self._eligible = await self.ask(_nodes)
+        self.nodes, eligible = await self.ask(_nodes)
         self._looked = time.monotonic()
+        self._known.partitions(eligible)
 
     async def ask(self, question: Callable[[SlurmNodes], T]) -> T:
         """Ask or tell Slurm something. Raises UnavailableError."""

@@ -14,6 +14,7 @@ from tierwise.errors import RefusedError, UnavailableError
 from tierwise.telemetry import NodeEvent, Straggler, StragglerOrder
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
+from tierwise_decision.known import Known
 from tierwise_decision.telemetry import READ_EVERY, SECOND, Loads
 from tierwise_policy import straggler
 from tierwise_policy.straggler import Evidence
@@ -30,8 +31,8 @@ SIGNATURES = 50_000
 class Stragglers:
     """The marks. `loads.heard` leads to a verdict on the node that spoke."""
 
-    def __init__(self, store: Store, loads: Loads) -> None:
-        self._store, self._loads = store, loads
+    def __init__(self, known: Known, store: Store, loads: Loads) -> None:
+        self._known, self._store, self._loads = known, store, loads
         self._marks: dict[str, Straggler] = {}
         self._changed: dict[str, float] = {}
         """When we changed a mark ourselves: what is read of it just then may be older."""
@@ -111,10 +112,7 @@ class Stragglers:
         found = await self._store.read(tables.marks)
         settled = [node for node in {*found, *self._marks} if self._changed.get(node, -9.0) < asked - READ_EVERY]
         for node in settled:
-            if node in found:
-                self._marks[node] = found[node]
-            else:
-                self._marks.pop(node, None)
+            self._set(node, found.get(node))
 
     async def _read_runs(self) -> None:
         """The completed runs of before our start."""
@@ -138,10 +136,7 @@ class Stragglers:
         return times
 
     def _put(self, node: str, before: Straggler | None, mark: Straggler | None) -> None:
-        if mark is None:
-            self._marks.pop(node, None)
-        else:
-            self._marks[node] = mark
+        self._set(node, mark)
         told = (mark.state, mark.until) if mark else None
         if told == ((before.state, before.until) if before else None):
             return  # the numbers of its evidence move with each measurement: that is no news
@@ -152,3 +147,10 @@ class Stragglers:
         rows.event(NodeEvent(node, time.time_ns(), "straggler", words[:512]))
         self._store.wake()
         self.changed()
+
+    def _set(self, node: str, mark: Straggler | None) -> None:
+        if mark is None:
+            self._marks.pop(node, None)
+        else:
+            self._marks[node] = mark
+        self._known.avoid(node, mark.number or 1.0 if mark and mark.avoided else None)

@@ -11,19 +11,19 @@ from tierwise.directive import CLASSES, Request, parse_directive
 from tierwise.errors import DirectiveError, ProtocolError, RequestTooLargeError
 from tierwise.messages import Count
 from tierwise.units import format_size
-from tierwise_decision.cluster import Cluster
-from tierwise_decision.planning import BY_PREDICTION, NO_HISTORY, NOTHING_STANDS_OUT, SWITCHED_OFF, Outlook, outlook
-from tierwise_decision.requests import Requested, Requests, new_token
+from tierwise_decision.estimates import Estimates, Sized
+from tierwise_decision.known import Known
+from tierwise_decision.link import Answer, Excluded, Submitted
+from tierwise_decision.outlooks import Outlooks
+from tierwise_decision.planning import BY_PREDICTION, NO_HISTORY, NOTHING_STANDS_OUT, SWITCHED_OFF
+from tierwise_decision.requested import Requested, new_token
 from tierwise_decision.settings import Settings
-from tierwise_decision.sizing import Sized, Sizing
 from tierwise_policy.selection import Wanted
 from tierwise_policy.sizing import Asked, Estimate, Limits
 
-Answer = dict[str, str | int]
 _KEPT = 256
 """Characters of a job's name, account and partition that are kept."""
 _MAX_NOTICE = 512
-_MOST_OUTLOOKS = 1000
 
 
 Number = Annotated[str, Meta(pattern=r"^([0-9]{1,18})?$")]
@@ -68,28 +68,22 @@ def parse_submission(fields: Mapping[str, str]) -> Submission:
 
 
 class Submit:
-    """Answers submissions."""
+    """Answers submissions from what is `known`; `tell` hears of those that got a token."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, requests: Requests, sizing: Sizing) -> None:
-        self._settings = settings
-        self._cluster = cluster
-        self._requests = requests
-        self._sizing = sizing
-        self._outlooks: dict[tuple[Request, int, bool, bool, float], Outlook] = {}
-        self._outlooks_of = 0
-        """The version of the cluster that they are for."""
-        self.exclude: Callable[[str, Wanted], tuple[str, ...]] = lambda partition, wanted: ()
-        """Which nodes a job of a partition is to be kept off; `excluded` is told of the job's token."""
-        self.excluded: Callable[[str, tuple[str, ...]], None] = lambda token, names: None
+    def __init__(self, settings: Settings, known: Known, tell: Callable[[Submitted | Excluded], None]) -> None:
+        self._settings, self._known, self._tell = settings, known, tell
+        self._outlooks = Outlooks(settings, known)
+        self._estimates = Estimates(settings, known)
 
     def answer(self, job: Submission) -> Answer:
         """What the hook is to write onto the job."""
         answer = self._planned(job)
-        names = () if job.tier == "off" else self.exclude(job.partition, wanted(job))
+        exclude = self._settings.config.service.exclude and job.tier != "off"
+        names = self._known.to_avoid(job.partition, wanted(job)) if exclude else ()
         if answer["status"] == "none" and (job.retry or names):
             answer = self._known_by_token(job, answer)
         if names and answer["status"] == "ok":
-            self.excluded(str(answer["token"]), names)
+            self._tell(Excluded(str(answer["token"]), names))
             answer = {**answer, "exclude": ",".join(names)}
         return answer
 
@@ -102,7 +96,7 @@ class Submit:
             return _none(job, f"--tier is ignored: {error}")
         if request.mode == "off":
             return _none(job, SWITCHED_OFF)
-        sized = self._sizing.size(job, _asked(job, request))
+        sized = self._estimates.size(job, _asked(job, request))
         limits = sized.limits
         if limits.memory:
             job = msgspec.structs.replace(job, mem=limits.memory, whole_node=False)
@@ -118,25 +112,16 @@ class Submit:
     ) -> Answer:
         """A job whose classes are known: `explicit` sizes beyond its memory are refused."""
         try:
-            expected = self._outlook(job, request, explicit=explicit)
+            expected = self._outlooks.of(request, job.mem, explicit=explicit, whole_node=job.whole_node)
         except RequestTooLargeError as error:
             return {"status": "refused", "nonce": job.nonce, "reason": f"--tier={job.tier}: {error}"[:_MAX_NOTICE]}
         config = self._settings.config.service
         gres = expected.gres if config.gres and not job.user_gres and job.launch == "sbatch" else ""
         notice = "; ".join((*notices, *expected.notices))[:_MAX_NOTICE]
-        answer = self._known(job, str(request), gres, notice)
+        answer = self._with_token(job, str(request), gres, notice)
         optional = {"gres": gres, "prefer": _preferred(request, config.prefer), "notice": notice}
         answer |= {key: value for key, value in optional.items() if value}
         return answer | _written(limits) | _advice(job, limits)
-
-    def gres(self, request: Requested, memory: int) -> str:
-        """The GRES that a request known already gets with other memory per node."""
-        asked = parse_directive(request.directive) if request.directive else Request("auto")
-        if asked.mode != "classes" or not self._settings.config.service.gres:
-            return ""
-        share = self._settings.config.agent.pin_share
-        shapes = self._cluster.shapes()
-        return outlook(asked, memory, explicit=False, whole_node=False, shapes=shapes, pin_share=share).gres
 
     def _left_to_the_kernel(self, job: Submission, sized: Sized) -> Answer:
         """A job whose classes nobody knows: its limits may be set all the same, and its user may be advised."""
@@ -145,36 +130,17 @@ class Submit:
         notice = "; ".join((*limits.notices, reason))[:_MAX_NOTICE]
         answer = _none(job, notice) | _advice(job, limits)
         written = _written(limits)
-        return answer | self._known(job, job.tier, "", notice) | written if written else answer
+        return answer | self._with_token(job, job.tier, "", notice) | written if written else answer
 
     def _known_by_token(self, job: Submission, answer: Answer) -> Answer:
         """A job that is left to the kernel but may be requeued has to be known again."""
-        return answer | self._known(job, job.tier, "", str(answer["notice"]))
+        return answer | self._with_token(job, job.tier, "", str(answer["notice"]))
 
-    def _known(self, job: Submission, directive: str, gres: str, notice: str) -> Answer:
-        """Remember a submission by a token of its own: its nodes, and its end, will name it."""
+    def _with_token(self, job: Submission, directive: str, gres: str, notice: str) -> Answer:
+        """A submission gets a token of its own: its nodes, and its end, will name it."""
         token = new_token()
-        self._requests.add(_requested(job, directive, token, gres, notice))
-        self._sizing.submitted(token, job)
+        self._tell(Submitted(_requested(job, directive, token, gres, notice), self._estimates.signature(job)))
         return {"status": "ok", "nonce": job.nonce, "token": token}
-
-    def _outlook(self, job: Submission, request: Request, *, explicit: bool) -> Outlook:
-        """Remembered while the cluster keeps its shapes: who submits in a loop asks for the same again and again."""
-        share = self._settings.config.agent.pin_share
-        if self._outlooks_of != self._cluster.version:
-            self._outlooks_of = self._cluster.version
-            self._outlooks.clear()
-        key = (request, job.mem, explicit, job.whole_node, share)
-        known = self._outlooks.get(key)
-        if known is None:
-            shapes = self._cluster.shapes()
-            known = outlook(
-                request, job.mem, explicit=explicit, whole_node=job.whole_node, shapes=shapes, pin_share=share
-            )
-            self._outlooks[key] = known
-            if len(self._outlooks) > _MOST_OUTLOOKS:
-                del self._outlooks[next(iter(self._outlooks))]
-        return known
 
 
 def wanted(job: Submission) -> Wanted:

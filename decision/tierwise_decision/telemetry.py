@@ -21,6 +21,7 @@ from tierwise_decision.cluster import MAX_NODES
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database import telemetry as tables
 from tierwise_decision.database.store import Store
+from tierwise_decision.known import Known
 
 SECOND = 1_000_000_000
 AHEAD = 300 * SECOND
@@ -42,13 +43,12 @@ class Loads:
     `knows` says whether a node is in slurm.conf; None where Slurm can't be asked, and then every node is taken.
     """
 
-    def __init__(self, store: Store, complain: Complaints, raw_seconds: Callable[[], float]) -> None:
-        self._store, self._complain, self._raw_seconds = store, complain, raw_seconds
+    def __init__(self, known: Known, store: Store, complain: Complaints, raw_seconds: Callable[[], float]) -> None:
+        self._known, self._store, self._complain, self._raw_seconds = known, store, complain, raw_seconds
         self._newest: dict[str, NodeLoad] = {}
         self._history: dict[str, deque[Measurement]] = {}
         self._addresses: dict[str, str] = {}
         self._names: list[str] = []
-        self._network: dict[str, int] = {}
         self._read_up_to = 0
         self.elsewhere: dict[str, float] = {}
         """Nodes that have been read, not heard: when they reported, in seconds since the epoch."""
@@ -62,10 +62,6 @@ class Loads:
     def nodes(self) -> list[str]:
         """The nodes that have ever reported, by name."""
         return sorted(self._newest)
-
-    def slower_than(self, network: int) -> list[str]:
-        """The nodes whose fastest link is known, and carries less."""
-        return [node for node, speed in self._network.items() if 0 < speed < network]
 
     def history(self, node: str) -> Sequence[Measurement]:
         """The newest measurements of a node, oldest first, without links, tiers and peers."""
@@ -126,7 +122,7 @@ class Loads:
         if known is None:
             bisect.insort(self._names, node)
         self._newest[node] = load
-        self._network[node] = load.hardware.network
+        self._known.link(node, load.hardware.network)
         last = known.measurement.time if known else 0
         history = self._history.setdefault(node, deque(maxlen=HISTORY))
         history.extend(

@@ -37,7 +37,7 @@ TIERS = (
 )
 
 
-def eventually(question: Callable[[], T], seconds: float = 30.0) -> T:
+def eventually(question: Callable[[], T], seconds: float = 60.0) -> T:
     """The first truthy answer; the last error or answer is told when there is none in time."""
     deadline = time.monotonic() + seconds
     while True:
@@ -150,8 +150,17 @@ class Service:
         return answer
 
     def descriptors(self) -> int:
+        """Of the service and of its hook's process."""
         assert self.process is not None
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        pids = (self.process.pid, *self.children())
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+
+    def children(self) -> list[int]:
+        """The pids of its processes: the hook's."""
+        assert self.process is not None
+        return [
+            int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def http(self) -> httpx.Client:
         """A client over the unix socket that may ask anything."""

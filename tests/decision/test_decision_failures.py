@@ -17,7 +17,7 @@ from tierwise.units import GIB, MIB
 from tierwise_decision import failures
 from tierwise_decision.core import Core
 from tierwise_decision.failures import Failures
-from tierwise_decision.requests import Requested
+from tierwise_decision.requested import Requested
 from tierwise_decision.runs import EndedJob
 from tierwise_decision.settings import Settings
 

@@ -23,6 +23,7 @@ from decision_service import (
 from tierwise.errors import RefusedError
 from tierwise.messages import NodeSample, PlanKey
 from tierwise_decision.cluster import Cluster
+from tierwise_decision.known import Known
 
 
 def test_a_job_from_submission_to_report(service: Service) -> None:
@@ -161,7 +162,7 @@ def test_metrics_health_and_schema_are_for_anybody(service: Service) -> None:
 
 def test_silent_nodes() -> None:
     now = 1000.0
-    cluster = Cluster(lambda: 10.0, lambda: now)
+    cluster = Cluster(Known(), lambda: 10.0, lambda: now)
     cluster.update(NodeSample("n1", 0, "1", TIERS))
     cluster.restore(NodeSample("n2", 0, "1", TIERS), 500.0)
     assert [view.state for view in cluster.views()] == ["up", "silent"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tierwise.directive import CLASSES, ClassRequest, Request
 from tierwise.tiers import Tier
 from tierwise.units import MIB, mib_ceil
-from tierwise_decision.cluster import Shape
+from tierwise_decision.known import Shape
 from tierwise_decision.planning import outlook
 
 CAPACITIES = st.integers(0, 4096 * MIB)
@@ -24,7 +24,6 @@ def shapes(draw: st.DrawFn) -> list[Shape]:
             for rank, name in enumerate(names)
         )
         made.append(Shape(tiers))
-        made[-1].add("n1", tiers)
     return made
 
 

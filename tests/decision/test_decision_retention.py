@@ -11,7 +11,7 @@ from tierwise_decision.database.batch import Batch
 from tierwise_decision.database.engine import open_engine
 from tierwise_decision.database.migrate import migrate
 from tierwise_decision.database.retention import forget_jobs
-from tierwise_decision.requests import Requested
+from tierwise_decision.requested import Requested
 from tierwise_decision.runs import EndedJob, to_row
 from tierwise_policy.signature import Signature
 
