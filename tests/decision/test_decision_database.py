@@ -119,7 +119,7 @@ def test_a_read_only_database(make_service: Callable[..., Service]) -> None:
     state.chmod(0o755)
     for file in state.iterdir():  # SQLite gives its -wal and -shm the mode of the database
         file.chmod(0o600)
-    eventually(lambda: service.client().health().ok and not service.client().health().spooled, 40)
+    eventually(lambda: service.client().health().ok and not service.client().health().spooled, 90)
     service.kill()
     service.start()
     assert {job.job_id for job in service.client().jobs("ended")} == {2, 3}
@@ -133,7 +133,7 @@ def test_a_database_that_goes_and_comes_back(make_service: Callable[..., Service
         answers_from_memory(service, 2)
     finally:
         postgresql.start()
-    eventually(lambda: service.client().health().ok and not service.client().health().spooled, 40)
+    eventually(lambda: service.client().health().ok and not service.client().health().spooled, 90)
     assert postgresql.sql("SELECT job_id FROM reports") == "2"
     assert postgresql.sql("SELECT count(*) FROM requests WHERE claimed IS NOT NULL") == "1"
     assert postgresql.sql("SELECT count(*) FROM plans") == "1"
@@ -154,7 +154,7 @@ def test_a_database_that_is_not_there_at_the_start(
         assert refused.value.status == 503  # nobody can say now
     finally:
         postgresql.start()
-    eventually(lambda: service.client().health().ok and not service.client().health().spooled, 40)
+    eventually(lambda: service.client().health().ok and not service.client().health().spooled, 90)
     assert postgresql.sql("SELECT job_id FROM reports") == "2"
 
 
