@@ -149,6 +149,19 @@ def test_damon_finds_a_hot_set_and_knows_when_it_can_not(damon: Damon) -> None:
         assert near.judge(hot(near.own(seen.ranges)))[1] >= 0.9, "what was found was lost"
 
 
+def test_a_process_that_has_ended_hides_no_other(damon: Damon) -> None:
+    gone, sleeper = subprocess.Popen(["true"]), subprocess.Popen(["sleep", "60"])
+    gone.wait()
+    try:
+        damon.follow({1: [gone.pid], 2: [gone.pid, sleeper.pid], 3: [sleeper.pid]}, 1)
+        assert len(kdamonds()) == 1
+        damon.follow({2: [sleeper.pid]}, 1)
+        assert len(kdamonds()) == 1
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
 def test_a_foreign_kdamond_is_never_touched(damon: Damon, tmp_path: Path) -> None:
     (ADMIN / "kdamonds/nr_kdamonds").write_text("1")
     try:

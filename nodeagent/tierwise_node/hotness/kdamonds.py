@@ -8,6 +8,7 @@ start switch off what we find running exactly so; for anything else we stand bac
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,7 +86,7 @@ class Kdamonds:
 
     def on(self, index: int, pids: Sequence[int], attributes: Attributes) -> None:
         """Let one look at these processes, from the beginning, on the CPUs that the agent may use: who keeps the agent
-        off the jobs' CPUs means what works for it, too. Raises ProcessLookupError when all have ended."""
+        off the jobs' CPUs means what works for it, too. Raises ProcessLookupError when one of them has ended."""
         self.off(index)
         self._kept.targets[index] = list(pids)
         self._keep(self._kept)
@@ -97,7 +98,12 @@ class Kdamonds:
         (context / "targets/nr_targets").write_text(str(len(pids)))
         for number, pid in enumerate(pids):
             (context / f"targets/{number}/pid_target").write_text(str(pid))
-        (place / "state").write_text("on")
+        try:
+            (place / "state").write_text("on")
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # how the kernel says that a pid is nobody's
+                raise ProcessLookupError(error.errno, f"processes {pids} could not be watched: one has ended") from None
+            raise
         with contextlib.suppress(OSError):  # it has ended already, or we may not
             os.sched_setaffinity(self.running(index), os.sched_getaffinity(0))
 
