@@ -46,6 +46,7 @@ class NumaNodes:
         self._dax = sysfs / "bus/dax/devices"
         self._low = _watermarks(proc / "zoneinfo", "low")
         self._high = _watermarks(proc / "zoneinfo", "high")
+        self._pools: dict[int, list[tuple[Path, int]]] = {}
 
     def facts(self) -> tuple[NodeFacts, ...]:
         """All nodes with memory, by number, but for those that the page engine can't name."""
@@ -100,9 +101,12 @@ class NumaNodes:
 
     def _set_aside(self, node: int) -> int:
         """Bytes of a node's pools of huge pages (Documentation/admin-guide/mm/hugetlbpage.rst)."""
-        pools = (self._nodes / f"node{node}/hugepages").glob("hugepages-*kB")
+        pools = self._pools.get(node)
+        if not pools:  # which there are stays as it is while the node is there; to look takes longer than to read them
+            found = (self._nodes / f"node{node}/hugepages").glob("hugepages-*kB")
+            pools = self._pools[node] = [(pool / "nr_hugepages", int(pool.name[10:-2]) * KIB) for pool in found]
         try:
-            return sum(int((pool / "nr_hugepages").read_text()) * int(pool.name[10:-2]) * KIB for pool in pools)
+            return sum(int(count.read_text()) * size for count, size in pools)
         except OSError:  # it went offline just now
             return 0
 
