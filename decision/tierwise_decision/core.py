@@ -1,10 +1,12 @@
 """The service without its sockets: everything that a request needs, put together once."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import tierwise
+from tierwise.errors import ProtocolError
 from tierwise.messages import Health, JobReport, NodeSample
 from tierwise.slurm import open_client
 from tierwise.slurmnodes import open_nodes
@@ -26,6 +28,7 @@ from tierwise_decision.requests import Requests
 from tierwise_decision.settings import Settings
 from tierwise_decision.sizing import Sizing
 from tierwise_decision.spool import Spool
+from tierwise_decision.telemetry import AHEAD, SECOND
 
 _FORGET_EVERY = 600.0
 
@@ -83,7 +86,11 @@ class Core:
         self.metrics.samples.inc()
 
     async def reported(self, report: JobReport) -> None:
-        """A job has ended on a node. Raises SpoolError when nothing can keep the report: send it again later."""
+        """A job has ended on a node. Raises SpoolError when nothing can keep the report: send it again later. Raises
+        ProtocolError and RefusedError for a report that can't be true yet; its agent keeps it, and tries again."""
+        self.nodes.loads.check_known(report.node)
+        if (ahead := report.ended - time.time_ns()) > AHEAD:
+            raise ProtocolError(f"the report of {report.node} is {ahead // SECOND} s ahead of our clock")
         kept = await self.store.keep(report)
         self.jobs.reported(report)
         self.history.reported(report)

@@ -156,7 +156,7 @@ class TierUse(msgspec.Struct, frozen=True, gc=False):
 class UsePoint(msgspec.Struct, frozen=True, gc=False):
     """One point of a report's curve: seconds since the plan began, bytes per tier."""
 
-    at: float
+    at: Annotated[float, Meta(ge=0.0)]
     found: dict[TierName, Count]
 
 
@@ -225,9 +225,9 @@ class JobReport(msgspec.Struct, frozen=True, gc=False):
     moves: Moves
     minor_faults: Count
     major_faults: Count
-    agreed: float
+    agreed: Annotated[float, Meta(ge=0.0, le=1.0)]
     """Share of the samples, after growth had stopped, in which what was found agreed with the plan (0 to 1)."""
-    gaps: float
+    gaps: Annotated[float, Meta(ge=0.0)]
     whole: bool
     oom_kills: Count = 0
     movement: Movement | None = None

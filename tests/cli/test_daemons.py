@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cli_values import JOBS, NODES, REPORT, Tierctl
+from cli_values import JOBS, NODES, REPORT, SECOND, Tierctl
 
 from tierwise.client import DecisionClient
 from tierwise.local import ask
@@ -123,7 +123,7 @@ def test_exit_codes_tell(tierctl: Tierctl) -> None:
 @pytest.mark.usefixtures("service")
 def test_the_report_of_an_ended_job(tierctl: Tierctl, tmp_path: Path) -> None:
     with DecisionClient(f"{tmp_path}/decision.sock") as client:
-        client.report(msgspec.structs.replace(REPORT, key=PlanKey(4799)))
+        client.report(msgspec.structs.replace(REPORT, key=PlanKey(4799), started=1 * SECOND, ended=61 * SECOND))
     ended = {"op": "ended", "job_id": 4799, "uid": os.getuid(), "state": "TIMEOUT", "started": 1, "ended": 61}
     ask(f"{tmp_path}/hook.sock", ended, timeout=DEADLINE)
     said = tierctl("report", "4799")

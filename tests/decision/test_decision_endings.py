@@ -63,6 +63,26 @@ def test_another_users_job_of_the_same_number_is_not_shown(service: Service) -> 
 
 
 @pytest.mark.parametrize(
+    "harm",
+    [
+        {"ended": time.time_ns() + 3600 * 10**9},
+        {"agreed": 2.0},
+        {"gaps": -1.0},
+        {"peak": -1},
+        {"node": "../../etc"},
+    ],
+)
+def test_reports_that_cannot_be_true_are_refused_and_counted(service: Service, harm: dict[str, object]) -> None:
+    before = service.counted(junk := 'tierwise_complaints_total{kind="http_junk"}')
+    with pytest.raises(RefusedError) as refused:
+        service.client().report(job_report(11, **harm))
+    assert refused.value.status == 400
+    assert service.counted(junk) == before + 1
+    with pytest.raises(RefusedError):
+        service.client().job(11)
+
+
+@pytest.mark.parametrize(
     "fields",
     [{"job_id": "x"}, {"job_id": -1}, {"started": ""}, {"started": 1 << 40}, {"uid": ""}, {"state": "S" * 100}],
 )
