@@ -15,7 +15,7 @@ from tierwise.config import Config, ServiceConfig
 from tierwise.errors import RefusedError
 from tierwise.local import ask
 from tierwise.slurm import SlurmError, SlurmJob
-from tierwise_decision import endings
+from tierwise_decision import endings, history
 from tierwise_decision.core import Core
 from tierwise_decision.endings import Endings
 from tierwise_decision.settings import Settings
@@ -149,3 +149,40 @@ def test_the_list_of_jobs_that_ended_well(tmp_path: Path, monkeypatch: pytest.Mo
 
     assert asyncio.run(follow()) == {1: ["n1"], 2: [], 3: ["n[1-3]"], 4: []}
     assert not listed.exists()
+
+
+class Accounting:
+    """A Slurm with slurmdbd: of one run nobody told us, of the other one nobody saw what it held."""
+
+    def __init__(self, *runs: SlurmJob) -> None:
+        self.runs = runs
+
+    def accounted(self) -> bool:
+        return True
+
+    def ended(self, since: int) -> Sequence[SlurmJob]:
+        return [run for run in self.runs if run.ended >= since]
+
+
+def test_slurmdbd_tells_of_what_nobody_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_ACCOUNT_EVERY", 0.02)
+    told = SlurmJob(job_id=1, uid=ALICE, state="COMPLETED", started=NOW * 10**9, ended=NOW * 10**9, batch=False)
+    untold = msgspec.structs.replace(told, job_id=2, state="TIMEOUT", peak=7)
+
+    async def follow() -> dict[int, list[tuple[str, int]]]:
+        core = Core(Settings(Config(service=ServiceConfig(database=f"sqlite:///{tmp_path}/db", spool=f"{tmp_path}/s"))))
+        slurm = Accounting(msgspec.structs.replace(told, peak=5), untold)
+        runs = history.History(slurm, core.store, core.complain)  # type: ignore[arg-type]
+        runs.ended(told)
+        tasks = [asyncio.create_task(core.store.run()), asyncio.create_task(runs.follow_accounting())]
+        async with asyncio.timeout(60):
+            for job_id in (1, 2):
+                while not any(one.peak for one in await runs.attempts(job_id)):
+                    await asyncio.sleep(0.02)
+            found = {job: [(one.state, one.peak) for one in await runs.attempts(job)] for job in (1, 2)}
+        tasks[1].cancel()
+        core.store.close()
+        await tasks[0]
+        return found
+
+    assert asyncio.run(follow()) == {1: [("COMPLETED", 5)], 2: [("TIMEOUT", 7)]}
