@@ -107,6 +107,19 @@ def test_what_a_truthful_peer_says_is_written(release: Stack) -> None:
     release.wait(job, "COMPLETED")
 
 
+def test_a_preference_takes_the_job_to_a_node_that_has_it(hooked: Stack) -> None:
+    """And the lie about a feature is one: this one is in slurm.conf."""
+    last, conf = hooked.nodes[-1].name, hooked.layout.slurm_conf
+    with changed(conf, conf.read_text().replace(f"NodeName={last} ", f"NodeName={last} Features=fastmem ")):
+        hooked.run(["scontrol", "reconfigure"], user="root")
+        reload_hook(hooked)
+        with BrokenService(hooked.layout.hook_socket, says(token=TOKEN, prefer="fastmem")):
+            job = hooked.sbatch(TRUE, "--tier=lat", "--mem=300M")
+        assert hooked.wait(job, "COMPLETED")["NodeList"] == last
+    hooked.run(["scontrol", "reconfigure"], user="root")
+    reload_hook(hooked)
+
+
 def test_it_is_logged_once_a_minute_and_counted(hooked: Stack) -> None:
     reload_hook(hooked)
     before = unchanged_lines(hooked)

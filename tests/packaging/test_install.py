@@ -44,9 +44,10 @@ def built(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def install(where: Path, *what: str) -> Path:
-    """A fresh virtual environment with `what` in it; its bin."""
-    venv.create(where, with_pip=True)
-    pip = [where / "bin/pip", "install", "-q", "--disable-pip-version-check", *what]
+    """A fresh virtual environment with `what` in it, put there by our own pip and not compiled, which takes half as
+    long; its bin."""
+    venv.create(where)
+    pip = [sys.executable, "-m", "pip", "--python", where, "install", "-q", "--no-compile", *what]
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return where / "bin"
