@@ -30,9 +30,17 @@ print(sum(node == 2 for node in status), "of", count)
 """
 
 
+NVDIMM = (
+    *("-machine", "nvdimm=on", "-m", "slots=1,maxmem=8G"),
+    *("-object", "memory-backend-ram,id=persistent,size=256M,share=on"),
+    *("-device", "nvdimm,id=nvdimm,memdev=persistent,node=1"),
+)
+"""A device beside the memory tiers: persistent memory with a file system on it."""
+
+
 @pytest.fixture(scope="module")
 def guest() -> Iterator[Guest]:
-    with Guest("three-tiers") as guest:
+    with Guest("three-tiers", qemu=NVDIMM) as guest:
         yield guest
 
 
@@ -57,6 +65,16 @@ def test_the_kernel_ranks_three_tiers_by_hmat(guest: Guest) -> None:
 
 def test_pages_move_to_the_slowest_node(guest: Guest) -> None:
     assert guest.run(["python3", "-c", MOVE], check=True).stdout == "1024 of 1024\n"
+
+
+def test_a_retained_region_lies_on_persistent_memory(guest: Guest) -> None:
+    format_it = """
+    modprobe -a nfit nd_pmem && ndctl create-namespace -f -e namespace0.0 -m fsdax >/dev/null
+    busybox mke2fs -b 4096 /dev/pmem0 >/dev/null && mkdir /mnt/pmem"""
+    guest.run(["sh", "-ec", format_it], check=True)
+    inside = ["python3", "/opt/tierwise/tests/lab/retain_inside.py", "/mnt/pmem"]
+    assert guest.run(inside, check=True, timeout=120).stdout == "retained\n"
+    assert "dax=always" in guest.run(["findmnt", "-no", "OPTIONS", "/mnt/pmem"], check=True).stdout
 
 
 def test_slurm_apptainer_and_the_project_are_in_the_image(guest: Guest) -> None:
