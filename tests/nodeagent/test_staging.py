@@ -5,10 +5,12 @@ Everything runs on this machine's one tier; where pages land is for tests/guest/
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +22,12 @@ from typing import Any
 import pytest
 from handmade import NOBODY, AgentProcess, JobCgroups, running_agent, until
 
-from tierwise.errors import RefusedError
+from tierwise.errors import RefusedError, UnavailableError
+from tierwise.messages import ReadTurn
 from tierwise.units import MIB
 from tierwise_node.numa import NumaNodes
-from tierwise_node.staging.source import MAX_DEPTH, StageError, walk
+from tierwise_node.staging.source import MAX_DEPTH, StageError, host_root, look, user, walk
+from tierwise_node.staging.turns import Turns
 from tierwise_node.tiers import Topology
 
 ALICE, BOB = NOBODY, 1  # any two accounts that every Debian has: nobody and daemon
@@ -265,6 +269,15 @@ def test_paths_that_are_refused(agent: AgentProcess, alice: Asker, path: str) ->
     assert rows(agent) == []
 
 
+def test_a_path_with_a_nul(agent: AgentProcess) -> None:
+    with socket.socket(socket.AF_UNIX) as peer:  # our own client would not send it
+        peer.connect(str(agent.socket))
+        peer.sendall(b"op=stage\npath=/etc/hostname%00/../shadow\n\n")
+        answer = peer.recv(65536)
+    assert answer.startswith(b"status=error\nreason=")
+    assert b"NUL" in answer
+
+
 def test_folders_that_are_refused(alice: Asker, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(data / "pipe")
     assert alice.refused(data) == f"{data} can't be staged: pipe in it is neither a file, a folder nor a link"
@@ -480,6 +493,27 @@ def test_an_agent_killed_while_it_copies(node: str, data: Path) -> None:
         assert not whole.exists()
         agent.end(signal.SIGTERM)
         assert name not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_a_node_reads_a_source_in_its_turn(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which the decision service gives (tests/decision/test_decision_readers.py): it is asked again until then."""
+    monkeypatch.setattr("tierwise_node.staging.turns.ASK_AGAIN", 0.0)
+    told: list[str] = []
+
+    async def ask(turn: ReadTurn) -> bool:
+        told.append("done" if turn.done else "may I?")
+        if told.count("may I?") == 5:
+            raise UnavailableError("nobody counts")
+        return len(told) == 3
+
+    async def read_twice() -> None:
+        seen = look(host_root(), str(source(data)), user(ALICE))
+        for _ in range(2):
+            async with Turns("n1", ask).reading(seen):
+                told.append("reads")
+
+    asyncio.run(read_twice())
+    assert told == ["may I?", "may I?", "may I?", "reads", "done", "may I?", "may I?", "reads", "done"]
 
 
 # --- jobs -----------------------------------------------------------------------------------------------------------

@@ -46,9 +46,9 @@ def data(program: Path) -> Iterator[Path]:
         folder.chmod(0o755)
         (folder / "real").mkdir()
         shutil.copy(program, folder)
-        for name in ("apptainer", "singularity"):
-            (folder / "real" / name).write_text(RUNTIME)
-            (folder / "real" / name).chmod(0o755)
+        for runtime in (folder / "real/apptainer", folder / "real/singularity"):
+            runtime.write_text(RUNTIME)
+            runtime.chmod(0o755)
         yield folder
 
 
@@ -97,7 +97,7 @@ def test_an_image_that_is_a_folder(agent: AgentProcess, data: Path) -> None:
 
 @pytest.mark.parametrize("value", ["1", "true", " T", "yes", "0", "false", " F", "", " "])
 def test_a_container_that_is_to_be_written_to_is_no_copy(agent: AgentProcess, data: Path, value: str) -> None:
-    """From apptainer's environment: 0 and false mean no, blank is not set, and what is no word of its it says itself."""
+    """In apptainer's environment 0 and false mean no, and blank is not set; what is no word of its, it says itself."""
     image = source(data)
     writable = value.strip() in ("1", "true", "T", "yes")
     for name in ("APPTAINER_WRITABLE", "SINGULARITY_WRITABLE"):
