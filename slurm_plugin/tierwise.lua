@@ -9,6 +9,7 @@
 -- Whatever goes wrong in here, the job goes in as its user wrote it: each body runs in pcall, since Slurm 26.05 rejects
 -- a job whose hook raises an error. For Lua 5.1 to 5.4.
 
+local ahead = require("tierwise_hook.ahead")
 local answer = require("tierwise_hook.answer")
 local comment = require("tierwise_hook.comment")
 local request = require("tierwise_hook.request")
@@ -29,10 +30,11 @@ local settings = {
    socket = "/run/tierwise/hook.sock", -- the service's `hook_socket`
    budget_ms = 200,                    -- over connecting, asking and waiting
    slurm_conf = os.getenv("SLURM_CONF") or "/etc/slurm/slurm.conf", -- slurmctld sets SLURM_CONF itself
+   burst_buffer = false,               -- whether burst_buffer.lua stages for pending jobs
 }
 local unchanged, logged = 0, nil
 
---- Replaces some of the settings: `socket`, `budget_ms`, `slurm_conf`.
+--- Replaces some of the settings: `socket`, `budget_ms`, `slurm_conf`, `burst_buffer`.
 function tierwise.setup(changes)
    for key, value in pairs(changes) do
       if type(value) == type(settings[key]) then
@@ -65,6 +67,17 @@ local function disown(job)
    end
 end
 
+--- Lets Slurm tell of what the job stages while it is pending. Slurm refuses root burst buffers, and an array's tasks
+-- would each have one.
+local function stage_ahead(job)
+   if settings.burst_buffer and job.script and not job.burst_buffer and not job.array_inx and job.user_id ~= 0 then
+      local line = ahead.directive(request.spank(job, "TIER_STAGE"), job.req_nodes)
+      if line then
+         job.burst_buffer = line
+      end
+   end
+end
+
 local function submit(job, part_list)
    disown(job)
    local resting = service.resting()
@@ -90,6 +103,7 @@ local function submit(job, part_list)
    if writes and not writes.refuse then
       writes.memory = writes.memory or raised
       answer.write(writes, job)
+      stage_ahead(job)
    end
    return writes, why
 end

@@ -10,6 +10,7 @@ from tierwise.errors import ProtocolError
 from tierwise.messages import Health, JobReport, NodeSample
 from tierwise.slurm import open_client
 from tierwise.slurmnodes import open_nodes
+from tierwise_decision.ahead import Ahead
 from tierwise_decision.cluster import Cluster, check_tiers
 from tierwise_decision.complaints import Complaints
 from tierwise_decision.database.engine import open_engine
@@ -65,6 +66,8 @@ class Core:
         self.endings = Endings(self.slurm, self.history, self.complain, listed)
         self.history.kind_of = self.sizing.kind_of
         self.plans.mended = self.failures.next_memory
+        self.ahead = Ahead(lambda node: self.cluster.sample(node) is not None)
+        self.nodes.loads.ahead = self.ahead.take
         self.problems: list[str] = []
         """What was wrong at the start and stays so."""
         self.hook_problem = ""

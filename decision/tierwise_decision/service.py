@@ -33,7 +33,7 @@ async def serve(settings: Settings) -> None:
     rates = Rates(settings, time.monotonic)
     most = _connections()
     async with contextlib.AsyncExitStack() as stack:
-        hook = HookProcess(core, {"ending": core.failures.ending, "ended": core.history.told})
+        hook = HookProcess(core, {"ending": core.failures.ending, "ended": core.history.told, "ahead": core.ahead.told})
         stack.push_async_callback(hook.stop)
         await hook.start()
         app = Bounded(Authenticated(create_app(core), _munge(core, settings.config.munge), rates), core.complain)

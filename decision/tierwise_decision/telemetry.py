@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from tierwise.errors import ProtocolError, RefusedError, UnavailableError
-from tierwise.telemetry import Hardware, Measurement, NodeEvent, NodeLoad, TelemetryAnswer, TelemetryBatch
+from tierwise.telemetry import Hardware, Measurement, NodeEvent, NodeLoad, StageAhead, TelemetryAnswer, TelemetryBatch
 from tierwise.units import format_size
 from tierwise_decision.cluster import MAX_NODES
 from tierwise_decision.complaints import Complaints
@@ -54,6 +54,8 @@ class Loads:
         """Nodes that have been read, not heard: when they reported, in seconds since the epoch."""
         self.heard: Callable[[str], None] = lambda node: None
         self.knows: Callable[[str], bool | None] = lambda node: None
+        self.ahead: Callable[[str], tuple[StageAhead, ...]] = lambda node: ()
+        """What a node may stage for pending jobs."""
 
     def load(self, node: str) -> NodeLoad | None:
         """The newest that is known of a node."""
@@ -90,7 +92,7 @@ class Loads:
             self._remember(batch.node, NodeLoad(batch.hardware, good[-1]), good)
         if address:
             self._addresses[batch.node] = address
-        return TelemetryAnswer(len(good), self._peers(batch.node))
+        return TelemetryAnswer(len(good), self._peers(batch.node), self.ahead(batch.node))
 
     def _good(self, batch: TelemetryBatch, now: int) -> list[Measurement]:
         """The measurements that can be true, in the order of time; the others are counted and dropped."""

@@ -49,6 +49,7 @@ class StackOptions:
     prolog_flags: str = "Alloc"  # "" leaves the line out
     task_prolog: bool = False  # whether jobs' --tier-env is heard: Slurm takes its time with any TaskProlog
     jobcomp: bool = False  # whether jobcomp/script tells of ended jobs, too
+    burst_buffer: bool = False  # whether burst_buffer/lua tells of what pending jobs stage
     extra_slurm_conf: tuple[str, ...] = ()
     slurm_root: Path | None = None  # a directory tree with another release of Slurm, entered by chroot
 

@@ -97,6 +97,7 @@ def _tierwise(options: StackOptions, layout: Layout) -> list[str]:
         *([f"TaskProlog={layout.etc}/task_prolog"] if options.task_prolog else []),
         f"Epilog={layout.etc}/epilog",
         f"EpilogSlurmctld={layout.etc}/epilog_slurmctld",
+        *(["BurstBufferType=burst_buffer/lua"] if options.burst_buffer else []),
         *(["JobCompType=jobcomp/script", f"JobCompLoc={layout.etc}/jobcomp"] if options.jobcomp else []),
     ]
 

@@ -24,7 +24,9 @@ def install(options: StackOptions, layout: Layout, release: str, service: str, s
     """
     layout.config.write_text(toml(settings(options, layout, service, share)))
     shutil.copytree(PLUGIN, layout.lua, ignore=shutil.ignore_patterns("__pycache__"))
-    layout.job_submit.write_text(job_submit(layout, options.hook_budget_ms))
+    layout.job_submit.write_text(job_submit(layout, options.hook_budget_ms, options.burst_buffer))
+    buffer = (PLUGIN / "burst_buffer.lua").read_text().replace("/usr/share/tierwise", str(layout.lua))
+    (layout.etc / "burst_buffer.lua").write_text(buffer.replace("/run/tierwise/hook.sock", str(layout.hook_socket)))
     for name in ("prolog", "epilog", "epilog_slurmctld", "jobcomp", "task_prolog"):
         script = (PLUGIN / name).read_text().replace("/usr/lib/tierwise", str(layout.lua))
         script = script.replace("/var/lib/tierwise/agent-", f"{layout.agents}/")
@@ -49,10 +51,11 @@ def spank_plugin(release: str, slurm_root: Path | None) -> Path:
     raise LabError(f"no SPANK plugin for Slurm {release} in {REPOSITORY}/build/spank: run `make spank`")
 
 
-def job_submit(layout: Layout, budget_ms: int) -> str:
+def job_submit(layout: Layout, budget_ms: int, burst_buffer: bool) -> str:
     """The example job_submit.lua with this stack's paths: what a site writes once, by hand."""
     loaded = 'local found, tierwise = pcall(require, "tierwise")\n'
-    setup = f'if found then tierwise.setup({{ socket = "{layout.hook_socket}", budget_ms = {budget_ms} }}) end\n'
+    settings = f'socket = "{layout.hook_socket}", budget_ms = {budget_ms}, burst_buffer = {str(burst_buffer).lower()}'
+    setup = f"if found then tierwise.setup({{ {settings} }}) end\n"
     text = (PLUGIN / "job_submit.lua").read_text().replace("/usr/share/tierwise", str(layout.lua))
     if loaded not in text:
         raise LabError(f"{PLUGIN}/job_submit.lua does not load the hook as the lab knows it")

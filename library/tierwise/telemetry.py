@@ -100,11 +100,19 @@ class TelemetryBatch(msgspec.Struct, frozen=True, gc=False):
     measurements: Annotated[tuple[Measurement, ...], Meta(max_length=1000)]
 
 
+class StageAhead(msgspec.Struct, frozen=True, gc=False):
+    """A source that a pending job of `uid` will read on the node: its agent may stage it already."""
+
+    uid: Count
+    path: Annotated[str, Meta(max_length=4096)]
+
+
 class TelemetryAnswer(msgspec.Struct, frozen=True, gc=False):
     """What the service has written down is safe; `peers` are nodes to measure the latency to, by their addresses."""
 
     taken: Count
     peers: dict[NodeName, str] = {}
+    stage: Annotated[tuple[StageAhead, ...], Meta(max_length=256)] = ()
 
 
 class NodeLoad(msgspec.Struct, frozen=True, gc=False):

@@ -107,6 +107,7 @@ class Agent:
         telemetry = telemetry_of(self._node, agent, state, service.telemetry, jobs, cgroups)
         tasks.append(asyncio.create_task(telemetry.run()))
         if staging is not None:
+            telemetry.ahead = staging.ahead
             tasks.append(asyncio.create_task(staging.run()))
         await self._listen(Path(self._path(agent.socket)))
         log.info("agent of %s: tiers %s, socket %s", self._node, ", ".join(topology.order), self._path(agent.socket))

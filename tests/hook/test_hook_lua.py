@@ -42,7 +42,7 @@ def test_lua_5_1_is_here() -> None:
 
 
 @pytest.mark.parametrize("lua", LUAS)
-@pytest.mark.parametrize("spec", ["hostlist", "comment", "slurmconf", "answer", "scratch"])
+@pytest.mark.parametrize("spec", ["hostlist", "comment", "slurmconf", "answer", "scratch", "ahead"])
 def test_spec(lua: str, spec: str, tmp_path: Path) -> None:
     run(lua, spec, tmp_path)
 

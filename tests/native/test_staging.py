@@ -54,11 +54,21 @@ def test_a_job_with_staged_input_and_scratch(stack: Stack, source: Path) -> None
     assert lines[4].split() == ["tmpfs", str(8 << 20)]
     assert f"{source}.missing can't be staged: No such file" in output
     scratch = Path(lines[5].removeprefix("scratch="))
-    wait_until(lambda: not scratch.exists(), "the scratch to be gone with its job", 30)
+    wait_until(lambda: not scratch.exists(), "the scratch to be gone with its job", 60)
     (copy,) = [row for row in copies(stack, record["BatchHost"]) if row["source"] == str(source)]
-    wait_until(lambda: copies(stack, record["BatchHost"])[0]["held"] == 0, "the job to let go of its copy", 30)
+    wait_until(lambda: copies(stack, record["BatchHost"])[0]["held"] == 0, "the job to let go of its copy", 60)
     assert copy["public"] is False
     assert stack.run(["cat", str(copy["path"])]).stdout == source.read_text()
+
+
+def test_a_job_killed_with_9_leaves_neither_scratch_nor_holder(stack: Stack, source: Path) -> None:
+    script = "#!/bin/sh\necho $TIERWISE_SCRATCH $TIERWISE_STAGE; kill -9 $$\n"
+    job = stack.sbatch(script, f"--tier-stage={source}", "--tier-stage-wait=60", "--tier-scratch=8M", "--mem=100M")
+    record = stack.wait(job)
+    assert record["JobState"] == "FAILED"
+    scratch, links = map(Path, stack.output(job).split()[:2])
+    wait_until(lambda: not scratch.exists() and not links.exists(), "its folders to be gone with it", 60)
+    wait_until(lambda: {row["held"] for row in copies(stack, record["BatchHost"])} == {0}, "its copy to be let go", 60)
 
 
 def test_options_in_the_script(stack: Stack, source: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from tierwise.config import AgentConfig
 from tierwise.errors import RefusedError, TierwiseError
-from tierwise.telemetry import Measurement, TelemetryAnswer, TelemetryBatch
+from tierwise.telemetry import Measurement, StageAhead, TelemetryAnswer, TelemetryBatch
 from tierwise.tiers import Tier
 from tierwise_node.cgroups import Cgroups
 from tierwise_node.jobs import Jobs
@@ -56,6 +56,8 @@ class Telemetry:
         self._node, self._machine, self._meters, self._spool = node, machine, meters, spool
         self._deliver, self._tiers, self._first = deliver, tiers, first
         self._peers: dict[str, str] = {}
+        self.ahead: Callable[[tuple[StageAhead, ...]], None] = lambda sources: None
+        """Hears what pending jobs will read here."""
         self.problem = ""
 
     async def run(self) -> None:
@@ -106,6 +108,7 @@ class Telemetry:
             return False
         else:
             self._peers, self.problem = answer.peers, ""
+            self.ahead(answer.stage)
         return self._spool.acknowledge(number)
 
     def _tell(self, error: TierwiseError) -> None:
