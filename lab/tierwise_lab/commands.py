@@ -32,7 +32,7 @@ class Commands:
         argv: Sequence[str],
         user: str = ALICE,
         stdin: str | None = None,
-        timeout: float = 60,
+        timeout: float = 120,
         env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as `user` ("root" for an admin) on this stack; any exit code is an answer."""
@@ -87,7 +87,7 @@ class Commands:
             raise LabError(f"scontrol show job {job_id}: {done.stderr.strip()}")
         return [fields(line) for line in done.stdout.splitlines() if line.strip()]
 
-    def wait(self, job_id: int | str, *states: str, timeout: float = 60) -> dict[str, str]:
+    def wait(self, job_id: int | str, *states: str, timeout: float = 120) -> dict[str, str]:
         """Wait until every record of the job is in one of `states` (default: ended) and return the first.
 
         LabError after `timeout` seconds, and at once when a record has ended in a state that isn't wanted.

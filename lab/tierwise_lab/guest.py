@@ -26,8 +26,8 @@ from tierwise_lab.progress import step
 from tierwise_lab.switch import Switch
 from tierwise_lab.topology import Topology, load
 
-BOOT_TIMEOUT = 120.0
-STACK_TIMEOUT = 300.0
+BOOT_TIMEOUT = 240.0
+STACK_TIMEOUT = 600.0
 LARGEST = 32
 KEY_BYTES = 64
 ALL_IDLE = "sinfo -N -o '%N %T %E'; while sinfo -h -N -o %T | grep -qv '^idle$'; do sleep 0.5; done"

@@ -33,7 +33,7 @@ from tierwise_lab.teardown import down, tear_down
 
 SERVICE_PORT = 63  # the last of a slot's ports
 
-PATIENCE_S = 120
+PATIENCE_S = 300
 """A daemon may take this long to answer: an emulated node runs Python 10 to 20 times slower."""
 
 

@@ -22,7 +22,7 @@ PLANNED = ("--tier=cap", "--mem=200M")
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     with Stack(StackOptions(nodes=2)) as running:
-        wait_until(lambda: gres(running, running.sbatch(TRUE, LATER, *PLANNED)), "the service to know the nodes", 20)
+        wait_until(lambda: gres(running, running.sbatch(TRUE, LATER, *PLANNED)), "the service to know the nodes", 60)
         yield running
 
 
@@ -150,7 +150,7 @@ def restart(stack: Stack, conf: str) -> None:
     stack.layout.slurm_conf.write_text(conf)
     for name in names:
         stack.start(name)
-    wait_until(lambda: set(stack.node_states().values()) == {"idle"}, "the nodes to come back", 30)
+    wait_until(lambda: set(stack.node_states().values()) == {"idle"}, "the nodes to come back", 60)
 
 
 # --- what users are told --------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
-from tierwise.errors import RefusedError
+from tierwise.client import DecisionClient
+from tierwise.errors import RefusedError, TierwiseError
 from tierwise.local import ask
 from tierwise.messages import JobReport, JobSample, JobView
 from tierwise.plans import Plan
@@ -27,6 +28,24 @@ def job_view(stack: Stack, job_id: int | str, user: str = ALICE) -> JobView | No
     """What `tierctl job ID --json` shows `user`; None while the service does not know the job."""
     done = stack.run(["tierctl", "job", str(job_id), "--json"], user=user)
     return msgspec.json.decode(done.stdout, type=JobView) if done.returncode == 0 else None
+
+
+def job_known(stack: Stack, job_id: int | str, enough: Callable[[JobView], bool], what: str, timeout: float) -> JobView:
+    """What tierctl shows of a job once the service knows enough of it. tierctl is asked only then: it is a Python that
+    starts, and asked again and again it would take the machine from those who are waited for."""
+
+    def known() -> bool:
+        try:
+            return enough(client.job(int(job_id)))
+        except TierwiseError:  # not known yet, or the service starts again
+            return False
+
+    with DecisionClient(str(stack.layout.decision_socket), timeout=timeout) as client:
+        wait_until(known, what, timeout)
+    view = job_view(stack, job_id)
+    assert view is not None
+    assert enough(view)
+    return view
 
 
 def sample(stack: Stack, job_id: int | str, node: str) -> JobSample | None:
@@ -50,12 +69,8 @@ def plan_of(stack: Stack, job_id: int | str, node: str, timeout: float = 60) -> 
 
 def reports(stack: Stack, job_id: int | str, count: int = 1, timeout: float = 60) -> tuple[JobReport, ...]:
     """The reports of an ended job, once there are `count` of them (one per node and restart)."""
-
-    def arrived() -> tuple[JobReport, ...]:
-        view = job_view(stack, job_id)
-        return view.reports if view and len(view.reports) >= count else ()
-
-    return wait_until(arrived, f"{count} reports of job {job_id}", timeout)
+    what = f"{count} reports of job {job_id}"
+    return job_known(stack, job_id, lambda view: len(view.reports) >= count, what, timeout).reports
 
 
 def ask_as(user: str, path: Path, fields: Mapping[str, str | int]) -> dict[str, str]:

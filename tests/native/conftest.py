@@ -36,7 +36,7 @@ def slurm2605() -> Iterator[Stack]:
 def undisturbed(request: pytest.FixtureRequest) -> Iterator[None]:
     """After each test: every daemon of the stack runs, no node is drained, no job was held. Then the jobs go."""
     yield
-    for name in ("stack", "slurm2605"):
+    for name in ("stack", "slurm2605", "hooked", "without_alloc"):
         if name in request.fixturenames:
             check_undisturbed(request.getfixturevalue(name))
 

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -200,16 +200,18 @@ JUNK = {
 }
 
 
-@pytest.fixture(params=["agent", "hook", "service", "tcp"])
-def target(request: pytest.FixtureRequest, stack: Stack) -> tuple[str, Path | None]:
-    """A daemon's name and the unix socket of it that is under test; None is its TCP port."""
+SOCKETS = ("agent", "hook", "service", "tcp")
+
+
+def target(stack: Stack, which: str) -> tuple[str, Path | None]:
+    """A daemon's name and a unix socket of it; None is its TCP port."""
     node = stack.nodes[0].name
     return {
         "agent": (f"agent-{node}", stack.layout.agent_socket(node)),
         "hook": ("decision", stack.layout.hook_socket),
         "service": ("decision", stack.layout.decision_socket),
         "tcp": ("decision", None),
-    }[request.param]
+    }[which]
 
 
 @contextmanager
@@ -225,8 +227,9 @@ def connected(stack: Stack, path: Path | None) -> Iterator[socket.socket]:
         yield peer
 
 
-def test_junk_leaks_nothing(stack: Stack, target: tuple[str, Path | None]) -> None:
-    name, path = target
+@pytest.mark.parametrize("which", SOCKETS)
+def test_junk_leaks_nothing(stack: Stack, which: str) -> None:
+    name, path = target(stack, which)
     daemon = stack.daemons[name]
     pid = daemon.pid
     before = descriptors(pid)
@@ -242,16 +245,23 @@ def test_junk_leaks_nothing(stack: Stack, target: tuple[str, Path | None]) -> No
     works(stack)
 
 
-def test_half_requests_that_stay_are_dropped(stack: Stack, target: tuple[str, Path | None]) -> None:
-    name, path = target
-    pid = stack.daemons[name].pid
-    with connected(stack, path) as peer:
-        peer.sendall(b"op=job\njob_" if path != stack.layout.decision_socket and path else b"GET / HT")
+def test_half_requests_that_stay_are_dropped(stack: Stack) -> None:
+    """At every socket at once: each takes its ten seconds to lose patience."""
+    targets = [target(stack, which) for which in SOCKETS]
+    pids = [stack.daemons[name].pid for name, _ in targets]
+    before = [descriptors(pid) for pid in pids]
+    with ExitStack() as connections:
+        peers = [connections.enter_context(connected(stack, path)) for _, path in targets]
+        for which, peer in zip(SOCKETS, peers, strict=True):
+            peer.sendall(b"op=job\njob_" if which in ("agent", "hook") else b"GET / HT")
         works(stack)  # while it waits for the rest
-        peer.settimeout(60)
-        while peer.recv(65536):
-            pass  # an answer that says why, perhaps; then it hangs up
-    assert stack.daemons[name].pid == pid
+        for peer in peers:
+            peer.settimeout(60)
+            while peer.recv(65536):
+                pass  # an answer that says why, perhaps; then it hangs up
+    assert [stack.daemons[name].pid for name, _ in targets] == pids
+    for pid, count in zip(pids, before, strict=True):
+        wait_until(lambda pid=pid, count=count: descriptors(pid) <= count + 2, "the daemons to have closed them", 60)
 
 
 def descriptors(pid: int | None) -> int:

@@ -7,7 +7,7 @@ from asking import job_view, reports, sample
 
 from tierwise.directive import parse_directive
 from tierwise.messages import JobSample
-from tierwise_lab.commands import ALICE, BOB
+from tierwise_lab.commands import ALICE, BOB, fields
 from tierwise_lab.daemons import wait_until
 from tierwise_lab.stack import Stack
 
@@ -36,6 +36,12 @@ def holding(now: JobSample) -> JobSample | None:
     return now if now.found.get("dram", 0) >= 100 * MIB else None
 
 
+def dram_used(stack: Stack, node: str) -> int:
+    """What Slurm's books say that jobs hold of a node's fastest tier, in MiB."""
+    said = stack.run(["scontrol", "show", "node", "-d", "-o", node], user="root").stdout
+    return int(fields(said)["GresUsed"].split(",")[0].removeprefix("tier_dram:"))
+
+
 @pytest.mark.parametrize("directive", ["lat", "bw", "cap", "shl", "lat:64M,cap", "LAT:50%,bw"])
 def test_sbatch_to_report(stack: Stack, folder: str, directive: str) -> None:
     job = stack.sbatch(HOLD, f"--tier={directive}", "--mem=300M", "--comment=my words", f"--chdir={folder}")
@@ -43,6 +49,7 @@ def test_sbatch_to_report(stack: Stack, folder: str, directive: str) -> None:
     token = running["Comment"].removeprefix("my words tierwise=")
     assert len(token) == 16
     assert running["TresPerNode"] == "gres:tier_dram:300"
+    assert dram_used(stack, running["BatchHost"]) == 300
 
     wait_until(lambda: stack.run(["test", "-e", f"{folder}/held"]).returncode == 0, "the job to hold memory", 60)
     held = wait_until(
@@ -58,6 +65,7 @@ def test_sbatch_to_report(stack: Stack, folder: str, directive: str) -> None:
 
     stack.run(["touch", f"{folder}/go"])
     assert stack.wait(job)["JobState"] == "COMPLETED"
+    wait_until(lambda: dram_used(stack, running["BatchHost"]) == 0, "Slurm's books to be as before", 60)
     (report,) = reports(stack, job)
     assert (report.key.token, report.key.restart, report.node) == (token, 0, running["BatchHost"])
     assert report.end == "epilog"

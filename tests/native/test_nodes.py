@@ -51,24 +51,24 @@ def make_straggler(stack: Stack, node: str) -> None:
         tell(stack, node, 0.97)
         return marked(stack) == [node]
 
-    wait_until(named, f"{node} to be named", 20)
+    wait_until(named, f"{node} to be named", 60)
 
 
 def test_a_busy_node_comes_last_and_the_site_gets_its_weights_back(cluster: Stack) -> None:
     names = [node.name for node in cluster.nodes]
-    wait_until(lambda: min(weights(cluster).values()) >= 1000, "the first weights", 40)  # they would undo the admin's
+    wait_until(lambda: min(weights(cluster).values()) >= 1000, "the first weights", 90)  # they would undo the admin's
     cluster.run(["scontrol", "update", f"NodeName={names[11]}", "Weight=3"], user="root")
     for name in names:
         tell(cluster, name, 0.7 if name == names[0] else 0.0)
     expected = {name: 1000 for name in names} | {names[0]: 1001, names[11]: 3000}
-    wait_until(lambda: weights(cluster) == expected, f"weights {expected}, not {weights(cluster)}", 40)
+    wait_until(lambda: weights(cluster) == expected, f"weights {expected}, not {weights(cluster)}", 90)
 
     landed = cluster.sbatch("#!/bin/sh\ntrue\n", "--mem=50")
     assert cluster.wait(landed)["NodeList"] == names[1], "the first node is busy"
 
     cluster.run(["scontrol", "reconfigure"], user="root")  # Slurm forgets every weight
     expected[names[11]] = 1000  # what the admin had set by hand, too
-    wait_until(lambda: weights(cluster) == expected, "weights to be published again", 40)
+    wait_until(lambda: weights(cluster) == expected, "weights to be published again", 90)
 
     cluster.kill9("decision")
     cluster.start("decision")
@@ -86,7 +86,7 @@ def test_jobs_are_kept_off_a_straggler_and_only_off_it(cluster: Stack) -> None:
     assert excluded(cluster, waiting) == "", "there is none yet"
 
     make_straggler(cluster, second)
-    wait_until(lambda: excluded(cluster, waiting) == second, "the pending job to be kept off it", 40)
+    wait_until(lambda: excluded(cluster, waiting) == second, "the pending job to be kept off it", 90)
     assert excluded(cluster, own) == third, "a user's own list is theirs"
     for options in (["--tier=cap"], []):
         job = cluster.sbatch("#!/bin/sh\ntrue\n", *options, "--mem=50", LATER)
@@ -96,7 +96,7 @@ def test_jobs_are_kept_off_a_straggler_and_only_off_it(cluster: Stack) -> None:
         assert excluded(cluster, job) == "", options
 
     tell(cluster, second, 0.0)
-    wait_until(lambda: excluded(cluster, waiting) == "", "the pending job to have any node again", 40)
+    wait_until(lambda: excluded(cluster, waiting) == "", "the pending job to have any node again", 90)
 
 
 def test_an_admin_pardons_a_straggler(cluster: Stack) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from asking import job_view, reports
+from asking import job_known, reports
 
 from tierwise.messages import Attempt
 from tierwise_lab.commands import ALICE
@@ -33,12 +33,8 @@ def folder(stack: Stack) -> str:
 
 def attempts(stack: Stack, job_id: int | str, count: int) -> tuple[Attempt, ...]:
     """The runs of a job that the service knows of, once there are `count` of them."""
-
-    def told() -> tuple[Attempt, ...]:
-        view = job_view(stack, job_id)
-        return view.attempts if view and len(view.attempts) >= count else ()
-
-    return wait_until(told, f"{count} attempts of job {job_id}", 60)
+    what = f"{count} attempts of job {job_id}"
+    return job_known(stack, job_id, lambda view: len(view.attempts) >= count, what, 60).attempts
 
 
 @pytest.mark.parametrize("tier", [["--tier=cap"], []], ids=["planned", "unplanned"])
@@ -119,12 +115,25 @@ def test_the_programs_own_failure_is_left_alone(stack: Stack) -> None:
     assert "own failure" in only.action
 
 
+def test_a_node_that_fails_is_told_apart(stack: Stack) -> None:
+    job = stack.sbatch("#!/bin/sh\nsleep 30\n", TOO_SMALL, "--tier-retry=3", "--no-requeue")
+    node = stack.wait(job, "RUNNING")["BatchHost"]
+    stack.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"], user="root")
+    try:
+        assert stack.wait(job)["JobState"] == "NODE_FAIL"
+        (only,) = attempts(stack, job, 1)
+        assert only.cause == "node"
+    finally:
+        stack.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], user="root")
+    wait_until(lambda: stack.drained() == {}, "the node to be back", 60)
+
+
 def test_a_job_that_its_user_cancels_stays_cancelled(stack: Stack) -> None:
     job = stack.sbatch("#!/bin/sh\nsleep 300\n", TOO_SMALL, "--tier-retry=3")
     stack.wait(job, "RUNNING")
     stack.run(["scancel", str(job)])
     assert stack.wait(job)["JobState"] == "CANCELLED"
-    wait_until(lambda: attempts(stack, job, 1)[0].cause == "cancelled", "the service to know", 30)
+    wait_until(lambda: attempts(stack, job, 1)[0].cause == "cancelled", "the service to know", 60)
 
 
 def test_a_dead_service_holds_nobody(stack: Stack) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from asking import job_view
+from asking import job_known
 
 from tierwise_lab.daemons import wait_until
 from tierwise_lab.stack import Stack
@@ -25,12 +25,8 @@ def script(kind: str) -> str:
 
 def known(stack: Stack, job: int | str) -> None:
     """Wait until the service has learned from a job: it shows the run, with what it used."""
-
-    def told() -> bool:
-        view = job_view(stack, job)
-        return bool(view and view.attempts and view.attempts[-1].peak)
-
-    wait_until(told, f"the service to know what job {job} used", 60)
+    what = f"the service to know what job {job} used"
+    job_known(stack, job, lambda view: bool(view.attempts and view.attempts[-1].peak), what, 60)
 
 
 def memory(stack: Stack, job: int | str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from asking import job_view, plan_of, reports
+from asking import job_known, plan_of, reports
 
 from tierwise_lab.commands import ALICE
 from tierwise_lab.daemons import wait_until
@@ -179,5 +179,7 @@ def test_without_prolog_flags_alloc(without_alloc: Stack, command: str) -> None:
 def test_jobcomp_tells_of_the_end(without_alloc: Stack, script: str, state: str) -> None:
     job = without_alloc.sbatch(f"#!/bin/sh\n{script}\n", "--mem=100M")
     assert without_alloc.wait(job)["JobState"] == state
-    (told,) = wait_until(lambda: (view := job_view(without_alloc, job)) and view.attempts, "the service to know", 30)
-    assert (told.state, told.memory, told.nodes) == (state, 100 * MIB, without_alloc.nodes[0].name)
+    view = job_known(  # that it is COMPLETING it knows before
+        without_alloc, job, lambda view: [run.state for run in view.attempts] == [state], "the service to know", 60
+    )
+    assert (view.attempts[0].memory, view.attempts[0].nodes) == (100 * MIB, without_alloc.nodes[0].name)

@@ -32,7 +32,7 @@ def test_doctor_finds_every_mechanism_of_slurm_in_use(stack: Stack) -> None:
 def test_the_agent_tells_of_a_job_where_the_service_is_silent(stack: Stack) -> None:
     job = stack.sbatch(HOLD, "--tier=cap", "--mem=100M")
     stack.wait(job, "RUNNING")
-    wait_until(lambda: stack.run(["tierctl", "job", str(job)], user="root").returncode in (0, 1), "a sample", 20)
+    wait_until(lambda: stack.run(["tierctl", "job", str(job)], user="root").returncode in (0, 1), "a sample", 60)
     stack.stop("decision")
     try:
         said = stack.run(["tierctl", "job", str(job), "--json"])

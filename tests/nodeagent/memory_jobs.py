@@ -17,7 +17,7 @@ from tierwise import lines, memory
 class Raw:
     def __init__(self):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
         self.socket.connect(os.environ["TIERWISE_SOCKET"])
     def send(self, message):
         self.socket.sendall(message)

@@ -48,7 +48,7 @@ def asked(agent: Listener, job: int | str, op: str, count: int) -> list[Asked]:
         found = [request for request in requests if request.op == op and request.fields["job_id"] == str(job)]
         return found if len(found) >= count else []
 
-    found = wait_until(arrived, f"{count} times op={op} about job {job}", 15)
+    found = wait_until(arrived, f"{count} times op={op} about job {job}", 60)
     assert len(found) == count
     return found
 
