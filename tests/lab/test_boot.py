@@ -73,7 +73,7 @@ def test_a_retained_region_lies_on_persistent_memory(guest: Guest) -> None:
     busybox mke2fs -b 4096 /dev/pmem0 >/dev/null && mkdir /mnt/pmem"""
     guest.run(["sh", "-ec", format_it], check=True)
     inside = ["python3", "/opt/tierwise/tests/lab/retain_inside.py", "/mnt/pmem"]
-    assert guest.run(inside, check=True, timeout=120).stdout == "retained\n"
+    assert guest.run(inside, check=True, timeout=400).stdout == "retained\n"
     assert "dax=always" in guest.run(["findmnt", "-no", "OPTIONS", "/mnt/pmem"], check=True).stdout
 
 
