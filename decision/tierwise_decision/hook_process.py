@@ -55,7 +55,6 @@ class HookProcess:
         self._core, self._questions = core, questions
         self._running: _Running | None = None
         self._answers: set[asyncio.Task[None]] = set()
-        self._stopping = False
         core.known.passed_on = self._say
         core.settings.changed = lambda config: self._say(News(config))
 
@@ -87,31 +86,29 @@ class HookProcess:
             one.listening.result()
 
     async def run(self) -> None:
-        """As long as the service runs: start it again when it has ended by itself."""
+        """Until cancelled: start it again when it has ended by itself."""
         while one := self._running:
             await one.link.lost.wait()
             await _end(one.process)
-            if self._stopping:
-                return
             self._core.hook_problem = f"the hook's process ended (exit {one.process.returncode})"
             self._core.complain("hook_process", self._core.hook_problem)
             await asyncio.sleep(_AGAIN)
-            with contextlib.suppress(ListenError, OSError):
+            try:
                 await self.start()
                 await self.listening()
                 self._core.hook_problem = ""
+            except (ListenError, OSError) as error:
+                self._core.complain("hook_process", str(error))
 
     async def stop(self) -> None:
-        """End it, and take what it still has to say."""
-        if self._stopping:
-            return
-        self._stopping = True
-        self._say(Stop())
+        """End it, and take what it still has to say. Nobody may `run` it any more."""
         if one := self._running:
+            one.link.say(Stop())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOP):
                     await one.link.lost.wait()
             await _end(one.process)
+        self._running = None
 
     def _say(self, message: object) -> None:
         if self._running:

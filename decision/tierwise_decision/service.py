@@ -56,8 +56,8 @@ async def serve(settings: Settings) -> None:
             log.info("ready: hook on %s, HTTP on %s and %s", config.hook_socket, unix.path, config.listen or "no TCP")
             await stopped.wait()
             log.info("stopping")
+            submitting.cancel()
             await hook.stop()
-            await submitting
             for listener in listeners:
                 listener.stop()
             await asyncio.wait(serving)
