@@ -67,7 +67,7 @@ class HookProcess:
         with its:
             await loop.create_connection(lambda: link, sock=ours)
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "tierwise_decision.hook_main", str(its.fileno()), *self._questions,
+                sys.executable, "-P", "-s", "-m", "tierwise_decision.hook_main", str(its.fileno()), *self._questions,
                 pass_fds=[its.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
