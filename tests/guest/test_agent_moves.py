@@ -71,7 +71,10 @@ def settled(agent: AgentProcess, job_id: int, least: int) -> dict[str, object]:
         job = agent.job(job_id)
         return job if sum(job["found"].values()) >= least and job["agrees"] else None
 
-    found = until(agreeing, f"job {job_id} to agree with its plan; it is {agent.job(job_id)}", 240)
+    try:
+        found = until(agreeing, f"job {job_id} to agree with its plan", 240)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it is {agent.job(job_id)}") from None
     assert found is not None
     return found
 

@@ -22,7 +22,7 @@ from tierwise_lab.stack import Stack
 MIB = 1 << 20
 DRAM, CXL = 0, 2
 DATA = Path("/data")
-PATIENCE = 70
+PATIENCE = 240
 WHERE = """
 import mmap, re, sys
 with open(sys.argv[1], "rb") as file:
@@ -47,6 +47,10 @@ def image(stack: Stack) -> Path:
         (root / "bin" / name).symlink_to("busybox")
     (root / "bin/hello").write_text("#!/bin/sh\necho hello from inside\n")
     (root / "bin/hello").chmod(0o755)
+    (root / ".singularity.d").mkdir(exist_ok=True)
+    (root / ".singularity.d/runscript").write_text("#!/bin/sh\nexec /bin/hello\n")
+    (root / ".singularity.d/runscript").chmod(0o755)
+    subprocess.run(["mksquashfs", root, DATA / "image.sqfs", "-quiet"], check=True, capture_output=True)
     path = DATA / "image.sif"
     build = ["apptainer", "-q", "build", "--mksquashfs-args", "-comp gzip -Xcompression-level 1", str(path), str(root)]
     subprocess.run(build, check=True, capture_output=True)
@@ -82,7 +86,7 @@ def test_the_manuals_examples(stack: Stack) -> None:
     said = []
     for example in examples():
         until(lambda: not held_by_jobs(stack), "the last example's job to have left the node", PATIENCE)
-        done = stack.run(["bash", "-ec", f"cd; export TIERWISE_SOCKET={socket} COLUMNS=120\n{example}"], timeout=120)
+        done = stack.run(["bash", "-ec", f"cd; export TIERWISE_SOCKET={socket} COLUMNS=120\n{example}"], timeout=300)
         told = stack.run(["bash", "-c", "cd; cat job.out"]).stdout
         assert done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}{told}"
         said.append(done.stdout + done.stderr)
@@ -102,26 +106,39 @@ def test_the_manuals_examples(stack: Stack) -> None:
 
 
 def test_copies_lie_where_jobs_are_planned_and_containers_read_them(stack: Stack) -> None:
-    """A job with nothing but fast memory, and one with slow memory, whose container has its scratch, too."""
+    """A job with nothing but fast memory, and one with slow memory, whose container (squashfs) has its scratch and its
+    memory policy, too."""
     lat = stack.sbatch(
         f"#!/bin/sh\npython3 -IS -c '{WHERE}' $(readlink -f $TIERWISE_STAGE/model)\n",
         *("--mem=100M", "--tier=lat", "--tier-stage=/data/model", "--tier-stage-wait=60"),
     )
-    assert stack.wait(lat, timeout=120)["JobState"] == "COMPLETED", stack.output(lat)
+    assert stack.wait(lat, timeout=300)["JobState"] == "COMPLETED", stack.output(lat)
     assert stack.output(lat) == f"{DRAM} {MIB // 4096} 1\n"
     inside = 'head -n1 /data/table.csv; ls $TIERWISE_STAGE/; mount | grep -c " /data/table.csv "; ls $TIERWISE_SCRATCH'
+    inside += "; head -n1 /proc/self/numa_maps; echo $APPTAINER_NAME"
     script = f"""#!/bin/sh
 WHERE='{WHERE}'
 dd if=/dev/zero of=$TIERWISE_SCRATCH/file bs=1M count=8 2>/dev/null
 for file in $TIERWISE_SCRATCH/file $(readlink -f $TIERWISE_STAGE/table.csv); do python3 -IS -c "$WHERE" $file; done
-tierwise-exec --silent exec -B /data /data/image.sif sh -c '{inside}'
+tierwise-exec --silent exec -B /data /data/image.sqfs sh -c '{inside}'
 """
     options = ("--mem=300M", "--tier=cap", "--tier-stage=/data/table.csv", "--tier-stage-wait=60", "--tier-scratch=16M")
     job = stack.sbatch(script, *options)
-    assert stack.wait(job, timeout=120)["JobState"] == "COMPLETED", stack.output(job)
+    assert stack.wait(job, timeout=300)["JobState"] == "COMPLETED", stack.output(job)
     said = stack.output(job).splitlines()
     table = -(-(DATA / "table.csv").stat().st_size // 4096)
-    assert said == [f"{CXL} {8 * MIB // 4096} 1", f"{CXL} {table} 1", "1,2,3", "table.csv", "1", "file"]
+    assert said[:6] == [f"{CXL} {8 * MIB // 4096} 1", f"{CXL} {table} 1", "1,2,3", "table.csv", "1", "file"]
+    assert re.search(rf" prefer[^:]*:{CXL} ", said[6]), said[6]
+    assert said[7:] == ["data"]  # a container bears the name of the copy
+
+
+def test_a_folder_is_an_image_too(stack: Stack) -> None:
+    socket = stack.layout.agent_socket(stack.nodes[0].name)
+    done = stack.run(
+        ["tierwise-exec", "apptainer", "run", "/data/root"], env={"TIERWISE_SOCKET": str(socket)}, timeout=300
+    )
+    assert (done.returncode, done.stdout) == (0, "hello from inside\n"), done.stderr
+    assert "/data/root" in copies(stack)
 
 
 APART = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", 'mount -t tmpfs hidden /data; exec "$@"', "sh")

@@ -23,7 +23,7 @@ from tierwise_policy.placement import agrees
 
 MIB = 1 << 20
 HELD = 100
-PATIENCE_S = 120
+PATIENCE_S = 300
 Found = dict[str, int]
 
 
