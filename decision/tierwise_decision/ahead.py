@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from tierwise.errors import ProtocolError
 from tierwise.hostlist import expand
-from tierwise.lines import number
+from tierwise.lines import user_id
 from tierwise.telemetry import StageAhead
 from tierwise_decision.link import Answer
 
@@ -27,7 +27,7 @@ class Ahead:
 
     async def told(self, fields: Mapping[str, str]) -> Answer:
         """The answer to `op=ahead`. Raises ProtocolError."""
-        uid, paths = number(fields, "uid"), fields.get("stage", "").split(",")
+        uid, paths = user_id(fields), fields.get("stage", "").split(",")
         try:
             nodes = expand(fields.get("nodes", ""))
         except ValueError as error:

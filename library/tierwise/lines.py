@@ -14,6 +14,7 @@ from tierwise.errors import ProtocolError
 MAX_MESSAGE = 64 * 1024
 MAX_KEYS = 64
 _LARGEST = (1 << 63) - 1
+NO_UID = (1 << 32) - 1
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _SAFE = "-._~:,/@+ "
 
@@ -60,3 +61,11 @@ def number(fields: Mapping[str, str], key: str, default: int | None = None) -> i
     if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > _LARGEST:
         raise ProtocolError(f"{key} must be a whole number")
     return int(text)
+
+
+def user_id(fields: Mapping[str, str]) -> int:
+    """The message's `uid`: what the kernel has one for (2^32 - 1 is nobody's). Raises ProtocolError."""
+    uid = number(fields, "uid")
+    if uid >= NO_UID:
+        raise ProtocolError(f"uid must be less than {NO_UID}")
+    return uid

@@ -10,7 +10,7 @@ import msgspec
 
 from tierwise.directive import MAX_LENGTH
 from tierwise.errors import DirectiveError, ProtocolError
-from tierwise.lines import number
+from tierwise.lines import number, user_id
 from tierwise.messages import Heatmap, Mechanism, PlanKey
 from tierwise.plans import Plan
 from tierwise_node.cgroups import Cgroups
@@ -81,7 +81,7 @@ class Answers:
             return _refused("only root may tell of a job's start")
         token = _TOKEN.search(fields.get("comment", ""))
         key = PlanKey(number(fields, "job_id"), token[1] if token else "", number(fields, "restart", 0))
-        uid = number(fields, "uid")
+        uid = user_id(fields)
         scratch = number(fields, "scratch", 0) if self._staging is not None else 0
         await self.endings.end_marked(key.job_id)
         work = asyncio.create_task(self._begin(key, uid, fields, scratch))
@@ -119,7 +119,7 @@ class Answers:
         return {"status": "ok"}
 
     async def _task(self, peer: Peer, fields: Fields) -> Reply:
-        job_id, uid = number(fields, "job_id"), number(fields, "uid")
+        job_id, uid = number(fields, "job_id"), user_id(fields)
         if reason := self._rights.task_refusal(peer, job_id, uid):
             return _refused(reason)
         key = PlanKey(job_id, "", number(fields, "restart", 0))

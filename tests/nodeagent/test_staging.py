@@ -313,6 +313,13 @@ def test_numbers_that_are_none(alice: Asker, data: Path, field: str) -> None:
     assert key in answer["reason"]
 
 
+@pytest.mark.parametrize("uid", [(1 << 32) - 1, 1 << 62])
+def test_a_uid_that_nobody_has(agent: AgentProcess, uid: int) -> None:
+    for operation in ("prolog", "task", "stage_job"):
+        with pytest.raises(RefusedError, match="uid must be less than"):
+            agent.ask(op=operation, job_id=JOB, uid=uid, stage="/etc/hostname")
+
+
 def test_anothers_copy_can_be_neither_dropped_nor_pinned(
     agent: AgentProcess, alice: Asker, bob: Asker, data: Path
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from tierwise.errors import ProtocolError
-from tierwise.lines import number
+from tierwise.lines import number, user_id
 from tierwise.messages import StagedCopy
 from tierwise.tiers import TierName
 from tierwise_node.server import Peer
@@ -60,7 +60,7 @@ class StageAnswers:
 
     async def _job(self, peer: Peer, fields: Fields) -> Reply:
         """A task that starts: where its files are, once they are there or its owner has waited enough."""
-        job_id, uid = number(fields, "job_id"), number(fields, "uid")
+        job_id, uid = number(fields, "job_id"), user_id(fields)
         if reason := self._refusal(peer, job_id, uid):
             return _refused(reason)
         wait = _at_most(fields, "stage_wait", LONGEST_WAIT) if fields.get("stage_wait") else DEFAULT_WAIT
