@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 from functools import partial
@@ -50,6 +51,30 @@ def test_test_reports_what_pytest_says() -> None:
     done = lab("test", "--topology", "small", str(module), "-k", "no_such")
     assert done.returncode == 5, done.stderr
     assert "deselected" in done.stdout
+
+
+def test_up_is_a_shell_on_a_node() -> None:
+    ours, its = os.openpty()
+    process = subprocess.Popen([LAB, "up", "--bare", "--topology", "small"], stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    said = b""
+    try:
+        while b"node1:~# " not in said:  # what is typed before belongs to nobody
+            said += more(ours)
+        os.write(ours, b"echo on $(hostname); exit 3\n")
+        while b"on node1" not in said:
+            said += more(ours)
+        assert process.wait(60) == 3
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def more(terminal: int) -> bytes:
+    """What a terminal shows next, within five minutes."""
+    assert select.select([terminal], [], [], 300)[0], "silence"
+    return os.read(terminal, 65536)
 
 
 def test_the_machine_dies_with_the_tool(tmp_path: Path) -> None:
