@@ -29,21 +29,22 @@ from tierwise_policy.movement import Decision, Move, decide
 from tierwise_policy.placement import Correction
 
 log = logging.getLogger(__name__)
-LONGEST_PAUSE = 60.0
-"""Seconds after which a job whose pages would not move is asked again, at most."""
+LONGEST_PAUSE, LONGEST_REST = 60.0, 600.0
+"""Seconds after which a job whose pages would not move, or would not stay, is asked again, at most."""
 PIECE_SECONDS = 0.2
 SMALLEST_PIECE, LARGEST_PIECE = 8 << 20, 256 << 20
 """Bytes that one call of the placer moves: between two the agent looks at the clock."""
 UNASKED = 10.0
 """Seconds after which there is a new decision though nothing seems to have changed."""
 CHURN, CHURN_SECONDS = 4, 30.0
-"""A job may be moved so many times over at once, and once over in so many seconds for ever: one that moves its pages
-back by itself costs no more."""
+"""A job may be moved so many times over at once, and once over in so many seconds for ever."""
+CHURNING = 0.005
+"""The part of one CPU that moving jobs beyond that may take: they move their pages back by themselves."""
 
 
 @dataclass
 class _Rest:
-    """A job whose pages would not move, or would not stay: left alone for a pause that doubles."""
+    """A job whose pages would not move, which is left alone for a pause that doubles; or would not stay."""
 
     pause: float
     until: float
@@ -51,10 +52,11 @@ class _Rest:
 
 @dataclass
 class _Churn:
-    """Bytes that were moved for one job; what it may be moved for ever has been taken off."""
+    """Bytes moved for one job, and the seconds that took; what it may be moved for ever has been taken off."""
 
-    moved: float
     time: float
+    moved: float = 0.0
+    took: float = 0.0
 
 
 class Mover:
@@ -155,13 +157,16 @@ class Mover:
             if moves.landed:
                 self._resting.pop(first.job_id, None)
             else:
-                self._rest(first.job_id, f"none of {moves.asked} pages went from {source} to {target}")
+                before = self._resting.get(first.job_id)
+                pause = min(before.pause * 2, LONGEST_PAUSE) if before else 1.0
+                self._rest(first.job_id, f"none of {moves.asked} pages went from {source} to {target}", pause)
         else:
             moves = await asyncio.to_thread(self._move_ranges, record, batch, source, target, size)
-        self._adapt(time.monotonic() - begun)
+        took = time.monotonic() - begun
+        self._adapt(took)
         up = first.target < first.source
         record.count(moves, promoted=moves.landed if up else 0, demoted=0 if up else moves.landed)
-        self._count_churn(record, moves.landed * mmap.PAGESIZE)
+        self._count_churn(record, moves.landed * mmap.PAGESIZE, took)
         if moves.landed:
             what = "promoted" if up else "demoted"
             self._events.moved(what, first.job_id, source, target, moves.landed, first.why)
@@ -183,21 +188,21 @@ class Mover:
         elif seconds < PIECE_SECONDS / 2:
             self._piece = min(self._piece * 2, LARGEST_PIECE)
 
-    def _rest(self, job_id: int, why: str) -> None:
-        """Leave a job alone for a while."""
-        before = self._resting.get(job_id)
-        pause = min(before.pause * 2, LONGEST_PAUSE) if before else 1.0
+    def _rest(self, job_id: int, why: str, pause: float) -> None:
+        """Leave a job alone for so many seconds."""
         self._resting[job_id] = _Rest(pause, time.monotonic() + pause)
-        log.info("job %d: %s: it rests for %g s", job_id, why, pause)
+        log.info("job %d: %s: it rests for %.0f s", job_id, why, pause)
 
-    def _count_churn(self, record: JobRecord, moved: int) -> None:
+    def _count_churn(self, record: JobRecord, moved: int, took: float) -> None:
         job_id, now, size = record.key.job_id, time.monotonic(), sum(record.found.values())
-        churn = self._churn.setdefault(job_id, _Churn(0.0, now))
-        churn.moved = max(churn.moved - size * (now - churn.time) / CHURN_SECONDS, 0.0) + moved
-        churn.time = now
+        churn = self._churn.setdefault(job_id, _Churn(now))
+        kept = max(1 - size * (now - churn.time) / CHURN_SECONDS / churn.moved, 0.0) if churn.moved else 0.0
+        churn.moved, churn.took, churn.time = churn.moved * kept + moved, churn.took * kept + took, now
         if churn.moved > max(CHURN * size, LARGEST_PIECE):
-            self._rest(job_id, "its pages don't stay where they are moved")
-            churn.moved /= 2
+            alike = 1 + sum(rest.until > now for rest in self._resting.values())
+            pause = min(churn.took / CHURNING * alike, LONGEST_REST)
+            self._rest(job_id, "its pages don't stay where they are moved", pause)
+            del self._churn[job_id]
 
     def _forget(self) -> None:
         for kept in (self._resting, self._churn):
