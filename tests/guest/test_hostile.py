@@ -98,7 +98,7 @@ def test_one_that_maps_a_hundred_thousand_areas(agent: AgentProcess, cgroups: Jo
 
 def test_one_that_moves_its_pages_back(agent: AgentProcess, cgroups: JobCgroups, job_id: int) -> None:
     process = begin(agent, cgroups, job_id, sys.executable, "-c", MOVES_BACK)
-    until(lambda: f"job {job_id}: its pages don't stay" in agent.log.read_text(), "the agent to leave it alone", 120)
+    until(lambda: f"job {job_id}: its pages don't stay" in agent.log.read_text(), "the agent to leave it alone", 300)
     assert process.poll() is None
 
 
