@@ -66,7 +66,8 @@ class JobCgroups:
         return [root / (f"job_{job_id}" if VERSION == 2 else f"uid_{uid}/job_{job_id}") for root in self.roots]
 
     def make(self, job_id: int, uid: int = NOBODY, limit: int | None = None) -> None:
-        """The job's cgroups with a step, as Slurm makes them."""
+        """The job's cgroups with a step, as Slurm makes them. What a first try of the test left goes before."""
+        self.remove(job_id, uid)
         for folder in self.folders(job_id, uid):
             folder.mkdir(parents=True)
             if VERSION == 2:
