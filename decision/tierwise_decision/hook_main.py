@@ -54,14 +54,11 @@ class Copy:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
         self.link.say(Question(number, {**fields}))
-        gone = asyncio.ensure_future(self.link.lost.wait())
         try:
-            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
+            if not await self.link.unless_lost(answer):
                 raise UnavailableError("the decision service has stopped")
             return answer.result()
         finally:
-            gone.cancel()
             del self._asked[number]
 
     def _heard(self, message: FromService) -> None:
@@ -84,7 +81,7 @@ async def serve(descriptor: int, questions: Collection[str]) -> None:
     line = socket.socket(fileno=descriptor)
     line.setblocking(False)
     await asyncio.get_running_loop().create_connection(lambda: link, sock=line)
-    await _first(copy.told, link.lost)
+    await link.unless_lost(copy.told.wait())
     complain = Complaints(lambda kind: link.say(Complained(kind)))
     submit = Submit(copy.settings, copy.known, link.say)
     hook = Hook(copy.settings, submit, dict.fromkeys(questions, copy.ask), link.say, complain)
@@ -96,19 +93,12 @@ async def serve(descriptor: int, questions: Collection[str]) -> None:
         await hook.start(listener)
         gc.freeze()  # what is loaded by now stays: the collector need not look at it again while the hook waits
         link.say(Listening())
-        await _first(copy.stopped, link.lost)
+        await link.unless_lost(copy.stopped.wait())
         hook.stop()
         if copy.stopped.is_set():  # a killed service leaves its sockets behind, for the next one to replace
             listener.close()
     link.close()
     await link.lost.wait()
-
-
-async def _first(*events: asyncio.Event) -> None:
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for one in waiting:
-        one.cancel()
 
 
 def main() -> None:

@@ -78,10 +78,7 @@ class HookProcess:
     async def listening(self) -> None:
         """Wait until it answers. Raises ListenError."""
         if one := self._running:
-            gone = asyncio.ensure_future(one.link.lost.wait())
-            await asyncio.wait((one.listening, gone), timeout=_START, return_when=asyncio.FIRST_COMPLETED)
-            gone.cancel()
-            if not one.listening.done():
+            if not await one.link.unless_lost(one.listening, _START):
                 raise ListenError("could not listen for submissions: the hook's process did not start")
             one.listening.result()
 

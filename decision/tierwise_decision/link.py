@@ -5,7 +5,7 @@ looks at anybody who came later: what an agent was answered, the next submission
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -121,6 +121,17 @@ class Link(asyncio.Protocol, Generic[Heard]):
         self._transport.write(frame(message))
         if self._transport.get_write_buffer_size() > _MOST_WAITING:
             self._transport.abort()
+
+    async def unless_lost(self, awaited: Awaitable[object], timeout: float | None = None) -> bool:
+        """Wait for something as long as the other end is there, and at most `timeout` seconds. Whether it has come;
+        what has not is cancelled."""
+        both = [asyncio.ensure_future(one) for one in (awaited, self.lost.wait())]
+        try:
+            await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            return both[0].done()
+        finally:
+            for one in both:
+                one.cancel()
 
     def close(self) -> None:
         """Say no more. What was said still goes out."""

@@ -4,11 +4,11 @@
 -- The job carries it in a line of its script: `#BB_LUA tierwise stage=PATH,… nodes=HOSTLIST`.
 
 local lines = require("tierwise_hook.lines")
+local service = require("tierwise_hook.service")
 
 local ahead = {}
 
 local PATIENCE_S = 2
-local MOST_LINES = 64
 local LONGEST = 16 * 1024 -- of a script: where its directives are
 -- What needs no escape in such a line; Slurm replaces what begins with `%` in it. Other paths are left to the prolog.
 local PATHS, NODES = "^[%w/._,+=:@~-]+$", "^[%w._,%[%]-]+$"
@@ -29,30 +29,6 @@ function ahead.read(text)
    end
 end
 
-local function receive(socket)
-   local answer = {}
-   repeat
-      answer[#answer + 1] = assert(socket:receive("*l"))
-   until answer[#answer] == "" or #answer == MOST_LINES
-   return lines.decode(table.concat(answer, "\n")) or {}
-end
-
-local function ask(path, message)
-   local unix = require("socket.unix") -- lua-socket before 3.0 gave the constructor itself
-   local socket = assert((type(unix) == "table" and unix.stream or unix)())
-   socket:settimeout(PATIENCE_S)
-   local asked, answer = pcall(function()
-      assert(socket:connect(path))
-      assert(socket:send(message))
-      return receive(socket)
-   end)
-   socket:close()
-   if not asked then
-      return false, answer
-   end
-   return answer.status == "ok", answer.reason
-end
-
 --- Tells the service what a pending job will read. Raises, or returns whether it took it, and what it said.
 -- @param path of the hook socket  @param script the job's, a file
 function ahead.tell(path, job_id, uid, script)
@@ -62,8 +38,9 @@ function ahead.tell(path, job_id, uid, script)
    if not paths then
       return true
    end
-   return ask(path, lines.encode({ { "op", "ahead" }, { "job_id", tostring(job_id) }, { "uid", tostring(uid) },
-      { "stage", paths }, { "nodes", nodes } }))
+   local answer = service.tell(path, PATIENCE_S, lines.encode({ { "op", "ahead" }, { "job_id", tostring(job_id) },
+      { "uid", tostring(uid) }, { "stage", paths }, { "nodes", nodes } }))
+   return answer.status == "ok", answer.reason
 end
 
 return ahead

@@ -79,14 +79,19 @@ local function drop()
    kept = nil
 end
 
---- Sends the message and returns the answer; raises why there is none.
-local function exchange(stream, path, budget, clock, message)
+--- The seconds that are left of a budget; raises once there are none.
+local function countdown(clock, budget)
    local deadline = clock() + budget
-   local function remaining()
+   return function()
       local left = deadline - clock()
       must(left > 0, "timeout")
       return left
    end
+end
+
+--- Sends the message and returns the answer; raises why there is none.
+local function exchange(stream, path, budget, clock, message)
+   local remaining = countdown(clock, budget)
    if kept and kept.path == path then
       local came, answer = pcall(converse, kept.socket, message, remaining)
       if came then
@@ -102,6 +107,18 @@ end
 local function library()
    local unix = require("socket.unix")
    return type(unix) == "table" and unix.stream or unix, require("socket.core").gettime
+end
+
+--- The fields of the answer to a message that is no submission, on a connection of its own; raises why there is none.
+-- @param path of the hook socket  @param budget in seconds over connect, send and receive
+function service.tell(path, budget, message)
+   local stream, clock = library()
+   local remaining = countdown(clock, budget)
+   local own = connect(stream, path, remaining)
+   local came, answer = pcall(converse, own.socket, message, remaining)
+   own.socket:close()
+   must(came, answer)
+   return must(lines.decode(answer), "the answer is not a message of ours")
 end
 
 --- The part of the budget that the next try gets.
