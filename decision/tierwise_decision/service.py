@@ -37,12 +37,12 @@ async def serve(settings: Settings) -> None:
         stack.push_async_callback(hook.stop)
         await hook.start()
         app = Bounded(Authenticated(create_app(core), _munge(core, settings.config.munge), rates), core.complain)
+        stopped = _signals(settings)
+        await hook.listening()  # first: who finds the service there may submit
         unix = stack.enter_context(contextlib.closing(UnixListener(config.socket)))
         listeners = [Listener(app, unix.socket, most // 4, core.complain)]
         if config.listen:
             listeners.append(Listener(app, tcp_listener(config.listen), most * 3 // 4, core.complain))
-        await hook.listening()
-        stopped = _signals(settings)
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(core.store.run())
             forgetting = group.create_task(core.forget())

@@ -95,13 +95,17 @@ class Service:
             f'[munge]\nsocket = "{self.munge or ""}"\n'
         )
 
-    def start(self) -> Service:
+    def launch(self) -> None:
+        """Start it, without a look whether it answers."""
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.wrapper, sys.executable, "-m", "tierwise_decision.main", "--config", str(self._config)],
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             )
+
+    def start(self) -> Service:
+        self.launch()
         eventually(lambda: self.client().health().version, 30)
         return self
 

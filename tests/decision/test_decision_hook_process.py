@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from decision_service import Service, eventually, node_sample, plan_query
@@ -14,6 +14,7 @@ from tierwise.errors import TierwiseError
 from tierwise_decision.known import Known, News, Shape
 from tierwise_decision.link import FromService, Link, Stop, frame
 from tierwise_decision.telemetry import SECOND
+from tierwise_lab.stack import listens
 
 
 @contextlib.contextmanager
@@ -25,6 +26,14 @@ def stopped(service: Service) -> Iterator[None]:
         yield
     finally:
         service.process.send_signal(signal.SIGCONT)
+
+
+def test_who_finds_the_service_may_submit(make_service: Callable[..., Service]) -> None:
+    service = make_service()
+    service.launch()
+    assert eventually(lambda: listens(service.socket), 30)
+    assert listens(service.hook)
+    assert service.stop() == 0, "a signal that comes at once ends it cleanly"
 
 
 def test_submissions_do_not_wait_for_the_service(fresh_service: Service) -> None:
