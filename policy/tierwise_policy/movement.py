@@ -6,8 +6,9 @@ come, all within a limit of bytes each way. Two things keep a page from bouncing
 another's place, and what has just arrived stays (recent).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ KERNEL_NS = 1200
 PAGE = 4096
 HUGE = 2 << 20
 """A huge page moves whole or not at all: a larger move is not cut to less, but waits for the next beat."""
+REPAIR = "pin repaired"
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,17 @@ def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent,
     ups: list[Move] = []
     downs: list[Move] = []
     for way, chosen in ((1, ups), (-1, downs)):
-        moves = {
-            each.job_id: list(_moves(each, target, way, _reason(each, quota, way)))
-            for each, target in zip(holdings, wanted, strict=True)
-            if way < 0 or not each.waits
-        }
-        limits = _limits(moves, quota, limit)
-        for job_id, its in moves.items():
-            chosen.extend(_within(its, limits[job_id], min(limit, HUGE)))
-    repairs = [move for move in ups if move.job_id in quota.broken]
-    others = [move for move in ups if move.job_id not in quota.broken]
+        moves = defaultdict[tuple[int, str], list[Move]](list)
+        for each, target in zip(holdings, wanted, strict=True):
+            if way < 0 or not each.waits:
+                missing = quota.broken.get(each.job_id, 0) if way > 0 else 0
+                for move in _repairing(_moves(each, target, way, _reason(each, quota, way)), missing):
+                    moves[each.job_id, move.why].append(move)
+        limits = _limits(moves, limit)
+        for name, its in moves.items():
+            chosen.extend(_within(its, limits[name], min(limit, HUGE)))
+    repairs = [move for move in ups if move.why == REPAIR]
+    others = [move for move in ups if move.why != REPAIR]
     pageable = {each.job_id: int(each.found[0]) - pinned_bytes(each) for each in holdings}
     return Decision(tuple(_ordered([*repairs, *others], downs, levels, len(repairs), pageable)), quota.lent)
 
@@ -172,21 +175,35 @@ def _reason(holding: Holding, quota: Quotas, way: int) -> str:
     by_plan = holding.plan is not None and bool((quota.wanted[holding.job_id] != holding.found).any())
     if way > 0:
         lent = bool((quota.lent[holding.job_id] > 0).any())
-        return "pin repaired" if holding.job_id in quota.broken else "plan" if by_plan and not lent else "hot"
+        return "plan" if by_plan and not lent else "hot"
     return "suspended" if holding.suspended else "plan" if by_plan else "cold" if holding.trusted else "room"
 
 
-def _limits(moves: Mapping[int, Sequence[Move]], quota: Quotas, limit: int) -> Mapping[int, int]:
-    """Each job's part of the limit: repairs of pinned parts first, the rest in proportion to what there is to move.
+def _repairing(moves: Iterable[Move], missing: int) -> Iterator[Move]:
+    """A job's promotions, of which those that bring the `missing` bytes of its pinned part are repairs: what comes
+    beyond it has no claim to go first, nor to a margin. Cut at a huge page's size."""
+    for move in moves:
+        size = min(-(-missing // HUGE) * HUGE, move.size) if missing > 0 and move.target == 0 else 0
+        size += move.size - size if size and move.size - size < HUGE else 0
+        missing -= size
+        if size:
+            yield replace(move, size=size, why=REPAIR)
+        if size < move.size:
+            yield _cut(move, move.size - size)
+
+
+def _limits(moves: Mapping[tuple[int, str], Sequence[Move]], limit: int) -> Mapping[tuple[int, str], int]:
+    """What of the limit each job may move for each reason: repairs of pinned parts first, the rest in proportion to
+    what there is to move.
 
     Where that is less than a huge page for some, these take turns: their work grows beside that of the others."""
-    work = {job_id: sum(move.size for move in its) for job_id, its in moves.items()}
-    first = share(limit, {job_id: size for job_id, size in work.items() if job_id in quota.broken})
-    rest = share(limit - sum(first.values()), {job: size for job, size in work.items() if job not in quota.broken})
-    limits: dict[int, int] = {}
-    for job_id, size in [pair for group in (first, rest) for pair in sorted(group.items(), key=lambda pair: -pair[1])]:
-        least = min(work[job_id], HUGE, limit)
-        limits[job_id] = _piece(min(max(size, least), limit - sum(limits.values())), least)
+    work = {name: sum(move.size for move in its) for name, its in moves.items()}
+    first = share(limit, {name: size for name, size in work.items() if name[1] == REPAIR})
+    rest = share(limit - sum(first.values()), {name: size for name, size in work.items() if name not in first})
+    limits: dict[tuple[int, str], int] = {}
+    for name, size in [pair for group in (first, rest) for pair in sorted(group.items(), key=lambda pair: -pair[1])]:
+        least = min(work[name], HUGE, limit)
+        limits[name] = _piece(min(max(size, least), limit - sum(limits.values())), least)
     return limits
 
 
@@ -208,7 +225,7 @@ def _piece(size: int, least: int) -> int:
 
 
 def _cut(move: Move, size: int) -> Move:
-    return Move(move.job_id, move.pid, move.start, move.end, move.source, move.target, size, move.why)
+    return replace(move, size=size)
 
 
 def _ordered(

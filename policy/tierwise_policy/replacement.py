@@ -4,8 +4,9 @@ Where we deviate from the printed algorithm: a class is a claim and temperature 
 times the class's weight; victims go to the next slower tier with room; what can't be freed is said, never waited for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from tierwise_policy.heat import Ranges
 
 Bytes = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
+Name = TypeVar("Name", bound=Hashable)
 
 WEIGHTS: dict[MemoryClass | None, float] = {"CAP": 8.0, None: 4.0, "BW": 2.0, "SHL": 1.0, "LAT": 1.0}
 """How readily a class gives way: LAT and SHL at equal coldness last, but before a BW part that is in use."""
@@ -57,10 +59,10 @@ def victims(needed: int, scores: Scores, sizes: Bytes) -> Freed:
     return Freed(taken, int(taken.sum()))
 
 
-def share(capacity: int, claims: Mapping[int, int]) -> dict[int, int]:
+def share(capacity: int, claims: Mapping[Name, int]) -> dict[Name, int]:
     """`capacity` bytes in proportion to the claims, nobody more than claimed, and with room for all nobody less."""
     left, total = max(capacity, 0), sum(claims.values())
-    given: dict[int, int] = {}
+    given: dict[Name, int] = {}
     for name, claim in claims.items():
         given[name] = min(claim, left * claim // total) if total else 0
         left -= given[name]

@@ -189,6 +189,16 @@ def test_a_broken_pin_is_repaired_first_and_may_use_the_margin():
     assert {move.why for move in moves if move.job_id == 1} == {"pin repaired"}
 
 
+def test_what_is_hot_beyond_a_broken_pin_is_no_repair():
+    machine = Machine((4 * AREA, GIB, GIB), margin=AREA)
+    machine.add(1, [0.9] * 5 + [0.0] * 7, [2] * 12, mixed(2 * AREA, 10 * AREA, pinned=2 * AREA))
+    moves = machine.beat()
+    its = [(move.why, move.size) for move in moves if move.target == 0]
+    sizes = {why: sum(size for each, size in its if each == why) for why in ("pin repaired", "hot")}
+    assert sizes == {"pin repaired": 2 * AREA, "hot": AREA}
+    assert machine.free[0] == AREA
+
+
 def test_idle_room_is_lent_to_what_is_hot_beyond_its_plan():
     machine = Machine((4 * AREA + MARGIN, GIB, GIB))
     machine.add(1, [0.9] * 2, [0] * 2, lat(6 * AREA))  # promised six areas, uses two
