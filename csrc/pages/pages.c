@@ -164,7 +164,7 @@ static int look_again(struct move *move, uint64_t targets)
     int lied = 0;
     for (size_t i = 0; i < move->n; i++) {
         move->now[i] = move->status[i];
-        if (move->status[i] < 0 || sampled(move->address[i])) {
+        if (move->status[i] < 0 || sampled(move->address[i], move->pages[i])) {
             move->asked[n] = move->address[i];
             unit[n++] = i;
         }

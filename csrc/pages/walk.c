@@ -59,9 +59,10 @@ int locate_pages(int pid, size_t n, void **address, int *node)
     return syscall(SYS_move_pages, pid, n, address, NULL, node, 0) < 0 ? -errno : 0;
 }
 
-int sampled(const void *address)
+int sampled(const void *address, size_t pages)
 {
-    return ((uint32_t)((uintptr_t)address >> 12) * 2654435761U >> 28) == 0; /* Fibonacci hashing: no period of 16 */
+    return pages > 1 ||
+           ((uint32_t)((uintptr_t)address >> 12) * 2654435761U >> 28) == 0; /* Fibonacci hashing: no period of 16 */
 }
 
 /* Fills in the nodes of a large batch from a sample, if that is all on one node; else nothing. */
@@ -71,7 +72,7 @@ static int locate_by_sample(struct walk *walk, int *located)
     size_t n = 0;
     *located = 0;
     for (size_t i = 0; i < batch->n; i++)
-        if (sampled(batch->address[i]))
+        if (sampled(batch->address[i], batch->pages[i]))
             walk->sample[n++] = batch->address[i];
     if (n < LEAST_SAMPLE)
         return 0;
@@ -198,8 +199,7 @@ static int walk_range(struct walk *walk, const struct pages_range *range)
 
 /* --- the areas of a process ------------------------------------------------------------------------------------------ */
 
-/* The first of the ranges, which ascend, that ends after `address`. */
-static size_t first_after(const struct pages_range *ranges, size_t n, uint64_t address)
+size_t first_after(const struct pages_range *ranges, size_t n, uint64_t address)
 {
     size_t low = 0;
     while (low < n) {

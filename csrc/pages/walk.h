@@ -25,9 +25,10 @@ struct places {
 /* Called with each batch, whose nodes are filled in. Returns 0 to go on, 1 to stop, or a negative errno. */
 typedef int batch_fn(struct batch *batch, void *context);
 
-/* Whether a page is of the sixteenth that speaks for the others: where these all lie on one node, so do their
- * neighbours, within a percent or two. Asking for every page would make moves a tenth slower. */
-int sampled(const void *address);
+/* Whether a unit of `pages` is of the sample that speaks for the others: each sixteenth page, and every huge one, for
+ * which no small one can speak. Where these all lie on one node, so do their neighbours, within a percent or two.
+ * Asking for every page would make moves a tenth slower. */
+int sampled(const void *address, size_t pages);
 
 /* Walks `places` of `pid` (NULL: all of it, from `*cursor` on), leaving in `*cursor` where it stopped (0: at the end).
  * Returns 0 or a negative errno. */
@@ -35,6 +36,9 @@ int walk_pages(int pid, const struct places *places, uint64_t *cursor, batch_fn 
 
 /* The movable ranges of `pid`, ascending, which the caller frees; NULL with errno set. */
 struct pages_range *movable_ranges(int pid, size_t *n);
+
+/* The first of the ranges, which ascend, that ends after `address`. */
+size_t first_after(const struct pages_range *ranges, size_t n, uint64_t address);
 
 /* Where `n` pages are now, into `node`; move_pages(2) without nodes. */
 int locate_pages(int pid, size_t n, void **address, int *node);

@@ -22,6 +22,7 @@ from tierwise_node import pages
 
 NODE = "handmade"
 DRAM, PMEM, CXL = 0, 1, 2
+HUGE_PAGE = 2 * MIB
 job_ids = itertools.count(1000)
 
 HUGE = """
@@ -30,6 +31,18 @@ held = mmap.mmap(-1, int(sys.argv[1]) << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_A
 held.madvise(mmap.MADV_HUGEPAGE)
 for at in range(0, len(held), 4096):
     held[at] = 1
+print("ready", flush=True)
+time.sleep(600)
+"""
+BOTH = """
+import mmap, time
+kept = []
+for size, advice in ((8 << 20, mmap.MADV_NOHUGEPAGE), (32 << 20, mmap.MADV_HUGEPAGE)):
+    held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    held.madvise(advice)
+    for at in range(0, size, 4096):
+        held[at] = 1
+    kept.append(held)
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -273,6 +286,18 @@ def test_the_engine_itself_counts_and_moves(cgroups: JobCgroups, job_id: int) ->
     with pytest.raises(ProcessLookupError):
         pages.count(process.pid)
     assert pages.move(process.pid, [DRAM], [CXL], MIB).ended
+
+
+def test_a_huge_page_among_small_ones_is_counted_where_it_is(cgroups: JobCgroups, job_id: int) -> None:
+    process = cgroups.start(job_id, [*preferring(CXL), "/usr/bin/python3", "-I", "-c", BOTH])
+    assert process.stdout is not None
+    process.stdout.readline()
+    _, _, end = max(areas(process.pid))
+    for number in range(1, 4):
+        start = np.array([(end // HUGE_PAGE - 2 * number) * HUGE_PAGE], np.uint64)
+        moved = pages.move_ranges(process.pid, start, start + HUGE_PAGE, [CXL], [DRAM], HUGE_PAGE)
+        assert moved.moves.landed == HUGE_PAGE // mmap.PAGESIZE
+        assert pages.count(process.pid)[DRAM] >= number * HUGE_PAGE
 
 
 def test_measured_figures_where_hmat_is_silent() -> None:
