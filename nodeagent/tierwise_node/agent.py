@@ -75,7 +75,7 @@ class Agent:
         cgroups = Cgroups(self._node, agent.cgroup)
         journal = Journal(Path(self._path(agent.state)))
         service = Service(config)
-        planner = Planner(self._node, service.plan, agent.pin_share)
+        planner = Planner(self._node, service.plan, agent.pin_share, service.heard)
         jobs = Jobs(self._node, topology, cgroups, journal, planner, agent.sample_interval, after_absence)
         deliveries = Deliveries(service, jobs, journal, agent.report_interval)
         rate = tier_rate(agent.move_limit, {tier.name: tier.bandwidth for tier in topology.tiers()})

@@ -5,6 +5,7 @@ Tierwise were not installed, and the reason says why.
 """
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
@@ -22,16 +23,20 @@ from tierwise_policy.sizes import SizedClass, resolve
 
 log = logging.getLogger(__name__)
 PAUSE = 10.0
-"""Seconds for which a service that did not answer is not asked again: a job's start must not wait for it each time."""
+"""Seconds for which a service that did not answer is not asked again, unless it answers another question meanwhile: a
+job's start must not wait for it each time."""
 Ask = Callable[[PlanQuery], Awaitable[PlanAnswer]]
 
 
 class Planner:
-    """Makes plans. `ask` puts a query to the decision service, raising TierwiseError; it keeps its own budget."""
+    """Makes plans. `ask` puts a query to the decision service, raising TierwiseError; it keeps its own budget.
 
-    def __init__(self, node: str, ask: Ask, pin_share: float) -> None:
-        self._node, self._ask, self.pin_share = node, ask, pin_share
-        self._silent_until = 0.0
+    `heard`: when the service last answered anything here (monotonic seconds).
+    """
+
+    def __init__(self, node: str, ask: Ask, pin_share: float, heard: Callable[[], float] = lambda: -math.inf) -> None:
+        self._node, self._ask, self.pin_share, self._heard = node, ask, pin_share, heard
+        self._missed = -math.inf
         self._told = ""
 
     async def plan(
@@ -50,14 +55,14 @@ class Planner:
         `room`: what is evictable per tier; `more`: what others would give up beyond it for a LAT or SHL part.
         """
         more = more or {}
-        if time.monotonic() >= self._silent_until:
+        if not self._is_silent():
             try:
                 answer = await self._ask(PlanQuery(self._node, key, uid, directive, memory, tiers, room, more, scratch))
                 _check(answer, key, tiers)
                 self._told = ""
                 return answer
             except UnavailableError as error:
-                self._silent_until = time.monotonic() + PAUSE
+                self._missed = time.monotonic()
                 self._tell(error)
             except RefusedError as error:
                 self._tell(error)
@@ -65,7 +70,10 @@ class Planner:
                 return self._own(key, directive, memory, tiers, room, more, why)
             except TierwiseError as error:
                 self._tell(error)
-        return self._own(key, directive, memory, tiers, room, more, "decision service unreachable")
+        return self._own(key, directive, memory, tiers, room, more, "no answer from the decision service")
+
+    def _is_silent(self) -> bool:
+        return self._heard() < self._missed and time.monotonic() < self._missed + PAUSE
 
     def _tell(self, error: TierwiseError) -> None:
         if str(error) != self._told:

@@ -5,6 +5,8 @@ Where several services share a database, the one that answered last is asked, an
 """
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,10 @@ class Service:
         self._plans, self._reports = _Line(config), _Line(config)
         for line in (self._plans, self._reports):
             line.prepare()
+
+    def heard(self) -> float:
+        """When it last answered anything, however late (monotonic seconds)."""
+        return max(line.answered for line in (self._plans, self._reports))
 
     async def plan(self, query: PlanQuery) -> PlanAnswer:
         """The final plan of a job, within PLAN_BUDGET."""
@@ -70,6 +76,7 @@ class _Line:
         """The one to ask comes first."""
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._clients: dict[str, DecisionClient] = {}
+        self.answered = -math.inf
 
     async def call(self, question: Callable[[DecisionClient], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
@@ -85,7 +92,9 @@ class _Line:
         problems = []
         for _ in self._config.agent.services:
             try:
-                return question(self._client(self._services[0]))
+                answer = question(self._client(self._services[0]))
+                self.answered = time.monotonic()
+                return answer
             except UnavailableError as error:
                 problems.append(str(error))
                 self._services.rotate(-1)

@@ -53,7 +53,7 @@ def test_a_job_from_prolog_to_report(agent: AgentProcess, cgroups: JobCgroups) -
         ("LAT", 64 * MIB),
         ("CAP", 136 * MIB),
     ]
-    assert "decision service unreachable" in job["reason"]
+    assert "no answer from the decision service" in job["reason"]
 
     agent.ask(op="exit", job_id=JOB, step=0)
     assert agent.ask(op="epilog", job_id=JOB, uid=NOBODY) == {"status": "ok"}

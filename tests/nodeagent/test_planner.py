@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from hypothesis import given
@@ -70,15 +71,19 @@ def test_without_it_the_node_plans_and_says_so(error: TierwiseError) -> None:
     answer = plan(Service(error), "lat:64M,cap", 300 * MIB)
     assert answer.plan is not None
     assert answer.plan.tiers == {"dram": 64 * MIB, "cxl": 236 * MIB}
-    assert answer.reason == "decision service unreachable: planned on the node"
+    assert answer.reason == "no answer from the decision service: planned on the node"
 
 
 def test_a_silent_service_is_not_asked_for_each_job() -> None:
     service = Service(UnavailableError("late"))
-    planner = Planner("n1", service, 0.5)
+    answered = [0.0]
+    planner = Planner("n1", service, 0.5, lambda: answered[-1])
     for _ in range(3):
         assert plan(service, "cap", GIB, planner).plan is not None
     assert service.asked == 1
+    answered.append(time.monotonic())  # it takes a sample
+    plan(service, "cap", GIB, planner)
+    assert service.asked == 2
 
 
 def test_a_size_that_is_not_known_yet_is_not_planned() -> None:
