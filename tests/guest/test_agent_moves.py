@@ -207,7 +207,7 @@ def test_a_process_of_another_user_in_the_jobs_cgroup_is_left_alone(
     assert other.stdout is not None
     other.stdout.readline()
     own = cgroups.hold(job_id, 60, prefix=preferring(DRAM))
-    until(lambda: pages.count(own.pid).get(CXL, 0) >= 58 * MIB, "the job's own process to be moved", 60)
+    until(lambda: pages.count(own.pid).get(CXL, 0) >= 58 * MIB, "the job's own process to be moved")
     assert pages.count(other.pid).get(CXL, 0) < MIB
 
 
@@ -216,7 +216,7 @@ def test_an_agent_killed_mid_move_finishes_after_its_restart(
 ) -> None:
     task(agent, job_id, "cap", 256)
     process = cgroups.hold(job_id, 200, prefix=preferring(DRAM))
-    until(lambda: pages.count(process.pid).get(CXL, 0) > 0, "the move to begin", 60)
+    until(lambda: pages.count(process.pid).get(CXL, 0) > 0, "the move to begin")
     agent.end(signal.SIGKILL)
     agent.start()
     settled(agent, job_id, 200 * MIB)

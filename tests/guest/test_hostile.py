@@ -116,7 +116,7 @@ def test_one_that_names_itself_like_anothers_cgroup(agent: AgentProcess, cgroups
             (imposter / "cgroup.procs").write_text(str(process.pid))
         agent.ask(op="task", job_id=other, step=0, uid=NOBODY, tier="cap", mem=200 * MIB)
         real = cgroups.hold(other, 40, prefix=on_dram)
-        until(lambda: pages.count(real.pid).get(CXL, 0) > 38 * MIB, "the other job's own memory to be moved", 60)
+        until(lambda: pages.count(real.pid).get(CXL, 0) > 38 * MIB, "the other job's own memory to be moved")
         assert [pages.count(process.pid).get(CXL, 0) for process in held] == [0, 0]
     finally:
         for process in held:

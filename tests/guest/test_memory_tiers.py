@@ -104,8 +104,8 @@ def test_what_was_granted_stays_while_the_rest_of_the_job_is_moved(job: Job, pro
     process("!rest = memory.allocate(64 << 20); rest.view[::4096] = bytes(16384)")
     process("!memory.advise(rest, 'tier:dram')")  # so that it is in the wrong place when the advice is gone
     process("!rest.free(); rest = bytearray(64 << 20); rest[::4096] = bytes(16384)")
-    until(lambda: job.agent.job(job.id)["found"].get("cxl", 0) >= 60 * MIB, "the rest to be on its tier", 60)
-    until(lambda: job.agent.job(job.id)["agrees"], "the job to agree with its plan", 60)
+    until(lambda: job.agent.job(job.id)["found"].get("cxl", 0) >= 60 * MIB, "the rest to be on its tier")
+    until(lambda: job.agent.job(job.id)["agrees"], "the job to agree with its plan")
     assert literal_eval(process("memory.where(near)")) == {"dram": 32 * MIB}
 
 
@@ -162,6 +162,6 @@ def test_a_process_is_told_when_its_memory_is_taken_back(job: Job, process: Proc
         subprocess.run(["fallocate", "-l", str(free - 8 * MIB), tmp_path / "filler"], check=True)
         assert process("len(select.select([events], [], [], 60)[0])") == "1"
         assert "Event(tier='pmem', size=" in process("memory.next_event()")
-        until(lambda: job.granted().get("pmem", 0) == 0, "the grant to be taken back", 60)
+        until(lambda: job.granted().get("pmem", 0) == 0, "the grant to be taken back")
     finally:
         subprocess.run(["umount", tmp_path], check=True)

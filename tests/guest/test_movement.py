@@ -89,7 +89,8 @@ def test_hot_sets_come_up_without_a_plan_and_beyond_one_and_cold_memory_stays(
     for user, job_id in ((free, jobs[0]), (mixed, jobs[1])):
         until(lambda user=user: user.share(40, 30, DRAM) > MOST, f"its hot set: {events(agent, job_id)}", 300)
         until(lambda user=user: user.share(0, 40, DRAM) < 0.2, "its cold memory to stay on the slow tier", 120)
-        until(lambda job_id=job_id: "hot" in {event["why"] for event in events(agent, job_id)}, "its event", 60)
+        why = [event["why"] for event in events(agent, job_id)]
+        until(lambda job_id=job_id: "hot" in {event["why"] for event in events(agent, job_id)}, f"hot among {why}")
         assert agent.job(job_id)["movement"]["promoted"] >= MOST * 30 * MIB // 4096
     assert agent.job(jobs[1])["plan"]["parts"][0]["tiers"] == {"dram": 20 * MIB}
     mixed.use(70, 30)
@@ -117,7 +118,7 @@ def test_a_job_that_grows_beyond_its_plan_gets_more(agent: AgentProcess, cgroups
     task(agent, jobs[0], "cap", 30)
     assert agent.job(jobs[0])["plan"]["parts"][0]["size"] == 30 * MIB
     cgroups.hold(jobs[0], 60, prefix=preferring(DRAM))
-    until(lambda: agent.job(jobs[0])["found"].get("cxl", 0) > 58 * MIB, "the growth to be planned and moved", 60)
+    until(lambda: agent.job(jobs[0])["found"].get("cxl", 0) > 58 * MIB, "the growth to be planned and moved")
     assert agent.job(jobs[0])["plan"]["parts"][0]["size"] >= 60 * MIB
 
 
@@ -135,9 +136,9 @@ def test_pins_hold_or_are_repaired_while_a_hog_fills_every_tier(
     assert int((job / "memory.min").read_text()) == int((job / "step_0/memory.min").read_text()) >= 60 * MIB
     assert int((job.parents[1] / "memory.min").read_text()) >= 60 * MIB
     with demotion(), hog():
-        until(lambda: demoted() > 0, "the kernel to demote pages", 60)
+        until(lambda: demoted() > 0, "the kernel to demote pages")
         pinned = sum(part["pinned"] for part in agent.job(soft)["plan"]["parts"])
-        until(lambda: agent.job(soft)["found"]["dram"] >= pinned, "the soft pin", 30)
+        until(lambda: agent.job(soft)["found"]["dram"] >= pinned, "the soft pin")
     movement = agent.job(hard)["movement"]
     assert movement["broken_pins"] == 0
     assert agent.job(hard)["found"]["dram"] >= 50 * MIB

@@ -35,7 +35,7 @@ time.sleep(600)
 """
 
 
-def until(condition: Callable[[], T], what: str, timeout: float = 60) -> T:
+def until(condition: Callable[[], T], what: str, timeout: float = 120) -> T:
     """Poll until `condition` is true, and return its value. The pauses grow: looking takes the agent's time, too."""
     deadline, pause = time.monotonic() + timeout, 0.02
     while not (value := condition()):
