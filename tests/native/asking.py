@@ -22,6 +22,8 @@ from tierwise_lab.daemons import wait_until
 from tierwise_lab.stack import Stack
 
 T = TypeVar("T")
+PATIENCE_S = 30.0
+"""An agent answers in milliseconds; on a machine that does all of CI at once it may wait for its turn."""
 
 
 def job_view(stack: Stack, job_id: int | str, user: str = ALICE) -> JobView | None:
@@ -51,13 +53,13 @@ def job_known(stack: Stack, job_id: int | str, enough: Callable[[JobView], bool]
 def sample(stack: Stack, job_id: int | str, node: str) -> JobSample | None:
     """The agent's own view of a job that runs on its node; None while it knows of none."""
     try:
-        answer = ask(str(stack.layout.agent_socket(node)), {"op": "job", "job_id": job_id})
+        answer = ask(str(stack.layout.agent_socket(node)), {"op": "job", "job_id": job_id}, PATIENCE_S)
     except RefusedError:
         return None
     return msgspec.json.decode(answer["json"], type=JobSample)
 
 
-def plan_of(stack: Stack, job_id: int | str, node: str, timeout: float = 60) -> Plan:
+def plan_of(stack: Stack, job_id: int | str, node: str, timeout: float = 120) -> Plan:
     """The plan of a job that runs on `node`, once the agent has made it."""
 
     def made() -> Plan | None:
@@ -67,7 +69,7 @@ def plan_of(stack: Stack, job_id: int | str, node: str, timeout: float = 60) -> 
     return wait_until(made, f"the agent of {node} to make a plan for job {job_id}", timeout)
 
 
-def reports(stack: Stack, job_id: int | str, count: int = 1, timeout: float = 60) -> tuple[JobReport, ...]:
+def reports(stack: Stack, job_id: int | str, count: int = 1, timeout: float = 120) -> tuple[JobReport, ...]:
     """The reports of an ended job, once there are `count` of them (one per node and restart)."""
     what = f"{count} reports of job {job_id}"
     return job_known(stack, job_id, lambda view: len(view.reports) >= count, what, timeout).reports
@@ -75,7 +77,7 @@ def reports(stack: Stack, job_id: int | str, count: int = 1, timeout: float = 60
 
 def ask_as(user: str, path: Path, fields: Mapping[str, str | int]) -> dict[str, str]:
     """Ask a daemon's unix socket as `user`."""
-    return as_user(user, ask, str(path), fields)
+    return as_user(user, ask, str(path), fields, PATIENCE_S)
 
 
 def as_user(user: str, function: Callable[..., T], *arguments: object) -> T:

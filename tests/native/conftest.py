@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tierwise_lab import image
+from tierwise_lab.daemons import wait_until
 from tierwise_lab.options import StackOptions
 from tierwise_lab.stack import Stack
 
@@ -42,11 +43,13 @@ def undisturbed(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def check_undisturbed(stack: Stack) -> None:
-    """No node is drained or down, no job held; ends what still runs, for the next test."""
+    """No node is drained or down, no job held; ends what still runs, so that the next test has the nodes to itself."""
     for daemon in stack.daemons.values():
         assert daemon.running(), f"the test left {daemon.name} stopped"
     assert stack.drained() == {}
     held = stack.run(["squeue", "-h", "-o", "%i %r"], user="root").stdout
     assert "Held" not in held, held
     assert "held" not in held, held
-    stack.run(["scancel", "--quiet", *(line.split()[0] for line in held.splitlines())], user="root")
+    if held:
+        stack.run(["scancel", "--quiet", *(line.split()[0] for line in held.splitlines())], user="root")
+        wait_until(lambda: not stack.run(["squeue", "-h"], user="root").stdout, "the queue to be empty", 120)

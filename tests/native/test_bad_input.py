@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from asking import as_user, ask_as, plan_of, queued
+from asking import PATIENCE_S, as_user, ask_as, plan_of, queued
 
 from tierwise.errors import ProtocolError, RefusedError, UnavailableError
 from tierwise.local import ask
@@ -272,7 +272,7 @@ def descriptors(pid: int | None) -> int:
 def works(stack: Stack) -> None:
     """The daemons still do what they are for."""
     for node in stack.nodes:
-        assert ask(str(stack.layout.agent_socket(node.name)), {"op": "status"})["status"] == "ok"
+        assert ask(str(stack.layout.agent_socket(node.name)), {"op": "status"}, PATIENCE_S)["status"] == "ok"
     assert httpx.get(f"{stack.service_url}/healthz").status_code == 200
     job = stack.sbatch("#!/bin/sh\ntrue\n", "--tier=cap", "--mem=100M")
     assert "tierwise=" in stack.job(job)["Comment"]

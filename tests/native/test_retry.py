@@ -34,14 +34,14 @@ def folder(stack: Stack) -> str:
 def attempts(stack: Stack, job_id: int | str, count: int) -> tuple[Attempt, ...]:
     """The runs of a job that the service knows of, once there are `count` of them."""
     what = f"{count} attempts of job {job_id}"
-    return job_known(stack, job_id, lambda view: len(view.attempts) >= count, what, 60).attempts
+    return job_known(stack, job_id, lambda view: len(view.attempts) >= count, what, 120).attempts
 
 
 @pytest.mark.parametrize("tier", [["--tier=cap"], []], ids=["planned", "unplanned"])
 def test_too_little_memory_ends_well_and_the_dependent_runs_after_it(stack: Stack, tier: list[str]) -> None:
     job = stack.sbatch(hungry("planned" if tier else "unplanned"), TOO_SMALL, "--tier-retry=2", *tier)
     after = stack.sbatch("#!/bin/sh\ntrue\n", f"--dependency=afterok:{job}")
-    wait_until(lambda: stack.job(job)["JobState"] == "COMPLETED", f"job {job} to end well", 60)
+    wait_until(lambda: stack.job(job)["JobState"] == "COMPLETED", f"job {job} to end well", 120)
     assert stack.wait(after)["JobState"] == "COMPLETED"
     assert stack.job(job)["MinMemoryNode"] == "200M"
     assert stack.job(job)["Restarts"] == "1"
@@ -58,7 +58,7 @@ def test_too_little_memory_ends_well_and_the_dependent_runs_after_it(stack: Stac
 def test_in_an_array_only_the_failed_task_is_mended(stack: Stack) -> None:
     script = f"#!/bin/sh\ntest $SLURM_ARRAY_TASK_ID = 2 || exit 0\nexec {HOLD}"
     job = stack.sbatch(script, TOO_SMALL, "--tier-retry=1", "--array=1-3")
-    wait_until(lambda: {task["JobState"] for task in stack.jobs(job)} == {"COMPLETED"}, "all tasks to end well", 60)
+    wait_until(lambda: {task["JobState"] for task in stack.jobs(job)} == {"COMPLETED"}, "all tasks to end well", 120)
     tasks = {task["ArrayTaskId"]: task for task in stack.jobs(job)}
     assert {name: task["Restarts"] for name, task in tasks.items()} == {"1": "0", "2": "1", "3": "0"}
     assert {name: task["MinMemoryNode"] for name, task in tasks.items()} == {"1": "100M", "2": "200M", "3": "100M"}
@@ -66,7 +66,7 @@ def test_in_an_array_only_the_failed_task_is_mended(stack: Stack) -> None:
 
 def test_no_more_often_than_allowed(stack: Stack) -> None:
     job = stack.sbatch(hungry("once"), "--mem=30M", "--tier-retry=1")
-    wait_until(lambda: stack.job(job)["JobState"] == "OUT_OF_MEMORY", "the job to give up", 60)
+    wait_until(lambda: stack.job(job)["JobState"] == "OUT_OF_MEMORY", "the job to give up", 120)
     assert stack.job(job)["Restarts"] == "1"
     _, last = attempts(stack, job, 2)
     assert (last.memory, last.cause) == (60 * MIB, "memory")
@@ -103,7 +103,7 @@ def test_a_step_that_is_killed_decides_only_if_the_job_fails(stack: Stack, folde
     assert stack.wait(ended_well)["JobState"] == "COMPLETED"
     (only,) = attempts(stack, ended_well, 1)
     assert (only.cause, stack.job(ended_well)["Restarts"]) == ("memory", "0")
-    wait_until(lambda: stack.job(failed)["JobState"] == "COMPLETED", "the job to end well", 60)
+    wait_until(lambda: stack.job(failed)["JobState"] == "COMPLETED", "the job to end well", 120)
     assert stack.job(failed)["MinMemoryNode"] == "200M"
 
 

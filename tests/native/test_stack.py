@@ -121,7 +121,7 @@ def test_up_outlives_its_starter_until_down() -> None:
     ping = subprocess.check_output(["scontrol", "ping"], env={**os.environ, "SLURM_CONF": conf}, text=True)
     assert "UP" in ping
     assert str(Path(conf).parents[1]) in stack_command("down")
-    wait_until(lambda: not Path(conf).exists(), "the kept stack to be gone", 5)
+    wait_until(lambda: not Path(conf).exists(), "the kept stack to be gone", 60)
 
 
 def test_fields_may_hold_blanks() -> None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from asking import PATIENCE_S
 
 from tierwise.local import ask
 from tierwise_lab import accounts
@@ -36,7 +37,8 @@ def source(stack: Stack) -> Path:
 
 
 def copies(stack: Stack, node: str) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads(ask(str(stack.layout.agent_socket(node)), {"op": "stage_list"})["json"])
+    answer = ask(str(stack.layout.agent_socket(node)), {"op": "stage_list"}, PATIENCE_S)
+    found: list[dict[str, object]] = json.loads(answer["json"])
     return found
 
 

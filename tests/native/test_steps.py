@@ -17,7 +17,7 @@ PLANS = [pytest.param(["--tier=cap"], id="planned"), pytest.param([], id="unplan
 
 # Each step waits for the other to have begun: they end well only if they overlap.
 OVERLAP = """
-meet() { touch "$1"; for n in $(seq 200); do test -e "$2" && exit 0; sleep 0.05; done; exit 9; }
+meet() { touch "$1"; for n in $(seq 1200); do test -e "$2" && exit 0; sleep 0.05; done; exit 9; }
 if test "$1" = step; then meet "$2" "$3"; fi
 srun --exact -n1 -c1 --mem=100M sh "$0" step a b & first=$!
 srun --exact -n1 -c1 --mem=100M sh "$0" step b a & second=$!
@@ -49,7 +49,7 @@ def test_steps_overlap_under_sbatch(stack: Stack, folder: str, overlap: str, tie
 
 @pytest.mark.parametrize("tier", PLANS)
 def test_steps_overlap_under_salloc(stack: Stack, folder: str, overlap: str, tier: list[str]) -> None:
-    done = stack.run(["env", "--chdir", folder, "salloc", "-Q", "-n2", "--mem=300M", *tier, "sh", overlap], timeout=60)
+    done = stack.run(["env", "--chdir", folder, "salloc", "-Q", "-n2", "--mem=300M", *tier, "sh", overlap], timeout=180)
     assert done.returncode == 0, done.stderr
 
 
