@@ -90,7 +90,7 @@ def test_the_machine_dies_with_the_tool(tmp_path: Path) -> None:
         finally:
             process.kill()
             process.wait()
-        wait_until(partial(all_gone, machines), "QEMU to end", 10)
+        wait_until(partial(all_gone, machines), "QEMU to end", 60)
         if number != signal.SIGKILL:
             assert list(tmp_path.iterdir()) == []
 
