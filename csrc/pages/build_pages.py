@@ -10,7 +10,7 @@ ffibuilder.cdef(
     #define PAGES_MAX_NODES 64
     struct pages_moves {
         uint64_t asked, landed, refused, bounced;
-        uint64_t shared, busy, no_memory, gone, other, examined;
+        uint64_t shared, busy, no_memory, gone, locked, other, examined;
     };
     int pages_count(int pid, uint64_t *bytes);
     long pages_movable(int pid, uint64_t *starts, uint64_t *ends, size_t room);
@@ -23,6 +23,8 @@ ffibuilder.cdef(
     int pages_move_ranges(int pid, const uint64_t *starts, const uint64_t *ends, size_t n_ranges, uint64_t sources,
                           const int *targets, int n, uint64_t limit, int family, uint64_t *cursor,
                           struct pages_moves *moves);
+    int pages_out(int pid, const uint64_t *starts, const uint64_t *ends, size_t n, uint64_t sources, uint64_t limit,
+                  struct pages_moves *moves);
     int pages_probe(int node, int budget_ms, uint64_t *latency_ps, uint64_t *bandwidth);
     int pages_try_policy(int mode, uint64_t nodes);
     """
@@ -30,7 +32,7 @@ ffibuilder.cdef(
 ffibuilder.set_source(
     "tierwise_node._pages",
     '#include "pages.h"',
-    sources=[f"{ROOM}/{name}.c" for name in ("maps", "walk", "count", "pages", "written", "probe")],
+    sources=[f"{ROOM}/{name}.c" for name in ("maps", "walk", "count", "pages", "out", "written", "probe")],
     depends=[f"{ROOM}/pages.h", f"{ROOM}/walk.h"],
     include_dirs=[ROOM],
     extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra"],

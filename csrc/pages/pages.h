@@ -21,6 +21,7 @@ struct pages_moves {
     uint64_t busy;      /* EBUSY, or a migration that failed: pinned, under I/O */
     uint64_t no_memory; /* ENOMEM: no target node has room */
     uint64_t gone;      /* ENOENT, EFAULT: unmapped meanwhile */
+    uint64_t locked;    /* EINVAL of a paging out: mlocked */
     uint64_t other;
     uint64_t examined; /* present pages looked at */
 };
@@ -62,6 +63,13 @@ int pages_move(int pid, uint64_t sources, const int *targets, int n, uint64_t li
 int pages_move_ranges(int pid, const uint64_t *starts, const uint64_t *ends, size_t n_ranges, uint64_t sources,
                       const int *targets, int n, uint64_t limit, int family, uint64_t *cursor,
                       struct pages_moves *moves);
+
+/* Pages out at most `limit` bytes of the private anonymous pages of `pid` within `n` ranges, in their order, that lie on
+ * the nodes of `sources`: on these the swap, a zram, finds memory for them. landed: it is swapped out. bounced: the kernel
+ * took it and left it, as others map the page too or nothing of its cgroup may be swapped (memory.swap.max). -ENOSYS: the
+ * kernel has no process_madvise(2) (5.10); -EPERM: without CAP_SYS_NICE and the right to ptrace. */
+int pages_out(int pid, const uint64_t *starts, const uint64_t *ends, size_t n, uint64_t sources, uint64_t limit,
+              struct pages_moves *moves);
 
 /* Measures memory of one node from this CPU within about `budget_ms`: idle read latency in picoseconds and read
  * bandwidth of one thread in bytes per second. -EXDEV: the kernel gave memory of another node. */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -133,6 +135,51 @@ static void test_process_that_ended(void)
     assert(pages_move(child, 2, &node, 1, MIB, 0, &cursor, &moves) == -ESRCH);
 }
 
+static int swap_is_on(void)
+{
+    char line[256];
+    int lines = 0;
+    FILE *swaps = fopen("/proc/swaps", "r");
+    assert(swaps);
+    while (fgets(line, sizeof line, swaps))
+        lines++;
+    fclose(swaps);
+    return lines > 1;
+}
+
+/* A child's memory, a part of it locked in the middle: that is refused, the rest goes where there is swap. */
+static void test_paging_out(uint64_t nodes)
+{
+    struct pages_moves moves;
+    int ready[2];
+    char byte, *memory = mmap(NULL, 8 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint64_t start = (uintptr_t)memory, end = start + 8 * MIB, locked = 0;
+    assert(memory != MAP_FAILED && madvise(memory, 8 * MIB, MADV_NOHUGEPAGE) == 0 && pipe(ready) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        memset(memory, 1, 8 * MIB);
+        long failed = syscall(SYS_mlock, memory + 4 * MIB, 16384); /* the sanitizers' mlock(3) does nothing */
+        assert(write(ready[1], failed ? "-" : "+", 1) == 1);
+        pause();
+    }
+    assert(read(ready[0], &byte, 1) == 1);
+    locked = byte == '+' ? 4 : 0;
+    assert(pages_out(child, &start, &end, 1, 0, MIB, &moves) == -EINVAL);
+    assert(pages_out(child, &start, &end, 1, nodes, MIB, &moves) == 0 && moves.asked == 256);
+    assert(pages_out(child, &start, &end, 1, nodes, 64 * MIB, &moves) == 0);
+    assert(moves.asked == moves.landed + moves.refused + moves.bounced && moves.refused == locked);
+    assert(moves.locked == locked);
+    if (swap_is_on())
+        assert(moves.landed >= 7 * MIB / 4096 - 256);
+    else
+        assert(moves.landed == 0 && moves.asked == 2048);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    assert(pages_out(child, &start, &end, 1, nodes, MIB, &moves) == -ESRCH);
+    munmap(memory, 8 * MIB);
+}
+
 static void test_policies(void)
 {
     assert(pages_try_policy(MPOL_PREFERRED, 1) == 0);
@@ -165,7 +212,7 @@ static void test_move_between_nodes(int last)
     assert(pages_move(child, sources, &last, 1, 16 * MIB, 0, &cursor, &moves) == 0);
     assert(moves.asked * 4096 <= 16 * MIB && cursor != 0);
     assert(moves.asked == moves.landed + moves.refused + moves.bounced);
-    assert(moves.refused == moves.shared + moves.busy + moves.no_memory + moves.gone + moves.other);
+    assert(moves.refused == moves.shared + moves.busy + moves.no_memory + moves.gone + moves.locked + moves.other);
     assert(pages_move(child, sources, &last, 1, 1UL << 40, 0, &cursor, &moves) == 0 && cursor == 0);
     assert(pages_count(child, bytes) == 0 && bytes[last] >= 63 * MIB);
     kill(child, SIGKILL);
@@ -186,6 +233,7 @@ int main(void)
     test_refused_arguments();
     test_nothing_to_move();
     test_process_that_ended();
+    test_paging_out((2ULL << last) - 1);
     test_policies();
     test_probe();
     if (last > 0)

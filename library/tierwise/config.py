@@ -106,6 +106,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes per second that we move at most on this node, each way; 0: a tenth of the slowest tier's bandwidth."""
     margin: Share = 0.01
     """The part of each tier that movement keeps free, where the kernel's watermarks don't ask for more."""
+    below_last: Natural = 0
+    """Bytes of cold memory of the slowest tier that the agent may page out to a zram of its own; 0: none."""
     interleave_weights: bool = True
     """Whether the agent owns the host's weighted-interleave weights (and restores them when it stops)."""
     stage: StageConfig = StageConfig()

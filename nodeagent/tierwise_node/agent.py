@@ -12,6 +12,7 @@ from tierwise.config import AgentConfig, Config
 from tierwise.errors import ConfigError
 from tierwise_node import pages
 from tierwise_node.answers import Answers
+from tierwise_node.below import Below
 from tierwise_node.cgroups import Cgroups
 from tierwise_node.deliveries import Deliveries
 from tierwise_node.doctor import Doctor
@@ -46,6 +47,7 @@ class Agent:
         self._weights = InterleaveWeights()
         self._server: Server | None = None
         self._answers: Answer | None = None
+        self._below: Below | None = None
         self._memory = MemoryAnswers()
         self._ready = asyncio.Event()
         """Cleared during a reload: who asks then waits for the new configuration, and is not refused."""
@@ -65,6 +67,8 @@ class Agent:
             await self._serve(config, stop, reload, after_absence=False)
         if self._server is not None:
             await self._server.stop()
+        if self._below is not None:
+            self._below.give_back()
         self._weights.restore()
 
     async def _serve(self, config: Config, stop: asyncio.Event, reload: asyncio.Event, after_absence: bool) -> None:
@@ -85,20 +89,20 @@ class Agent:
         watch = Watch(jobs, topology, placer, agent.sample_interval, rate, agent.margin, pins)
         page_cache = PageCache(jobs.records, topology, numa, agent.sample_interval, rate)
         hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
-        doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config, hotness)
+        self._below = below = Below(Path(self._path(agent.state)), agent.below_last, topology, cgroups, placer)
+        doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config, hotness, below)
         staging = None
         if agent.stage.path:
             folder = Path(self._path(agent.stage.path))
             staging = Staging(self._node, folder, agent.stage, jobs, cgroups, service, topology.order)
-        watch.windows, watch.observed = hotness.windows, hotness.notice
+        watch.windows, watch.observed, watch.below = hotness.windows, hotness.notice, below
         marks = Path(self._path(agent.state)) / "ended"
         self._answers = answers = Answers(
             jobs, cgroups, topology, doctor.look, marks, staging.answers if staging else None, hotness.heatmap
         )
         await answers.endings.look()  # before the first beat takes these jobs for lost
-        tasks = [asyncio.create_task(each.run()) for each in (watch, deliveries, answers.endings, page_cache)]
+        tasks = [asyncio.create_task(each.run()) for each in (watch, hotness, deliveries, answers.endings, page_cache)]
         tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
-        tasks.append(asyncio.create_task(hotness.run()))
         self._memory.use(jobs, cgroups, topology, agent.shared_share, agent.retain.replace("%n", self._node))
         if after_absence:
             self._memory.find_again(cgroups)

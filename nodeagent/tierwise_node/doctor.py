@@ -17,6 +17,7 @@ from tierwise.errors import CredentialError
 from tierwise.messages import Mechanism
 from tierwise.munge import Munge
 from tierwise_node import pages
+from tierwise_node.below import Below
 from tierwise_node.cgroups import Cgroups
 from tierwise_node.deliveries import Deliveries
 from tierwise_node.hotness.hotness import Hotness
@@ -50,8 +51,9 @@ class Doctor:
         deliveries: Deliveries,
         config: Config,
         hotness: Hotness,
+        below: Below,
     ) -> None:
-        self._hotness = hotness
+        self._hotness, self._below = hotness, below
         self._topology, self._cgroups, self._weights = topology, cgroups, weights
         self._journal, self._deliveries, self._config = journal, deliveries, config
 
@@ -60,8 +62,8 @@ class Doctor:
         looks: tuple[Callable[[], Mechanism], ...] = (
             self._cgroup, self._tiering, self._figures, self._preferred_many, self._numa_balancing_flag,
             self._weighted_interleave, self._interleave_weights, self._moves, self._huge_pages, _numa_balancing,
-            _demotion, lambda: page_cache(self._topology), self._movable, self._memory_min, self._damon,
-            self._soft_dirty, _pagemap_scan, _pressure, self._munge, self._service, self._kept,
+            _demotion, lambda: page_cache(self._topology), self._below.mechanism, self._movable, self._memory_min,
+            self._damon, self._soft_dirty, _pagemap_scan, _pressure, self._munge, self._service, self._kept,
             lambda: staging_and_scratch(self._config.agent.stage.path),
         )  # fmt: skip
         return tuple(look() for look in looks)

@@ -14,6 +14,8 @@ import numpy as np
 
 from tierwise.plans import Moves
 from tierwise.tiers import Tier
+from tierwise_node.below import NAME as BELOW
+from tierwise_node.below import Below, is_told_of_reads
 from tierwise_node.events import Events
 from tierwise_node.jobs import Jobs
 from tierwise_node.numa import kernel_demotes
@@ -23,6 +25,7 @@ from tierwise_node.record import JobRecord
 from tierwise_node.restraint import outline, worth_it
 from tierwise_node.sights import Sights
 from tierwise_node.tiers import Topology
+from tierwise_policy.below import paged_out
 from tierwise_policy.heat import RANGE, Window
 from tierwise_policy.holdings import Holding, Level
 from tierwise_policy.movement import Decision, Move, decide
@@ -60,11 +63,14 @@ class _Churn:
 
 
 class Mover:
-    """Moves at most `rate` bytes per second each way. `windows`: the newest heat of each job."""
+    """Moves at most `rate` bytes per second each way. `windows`: the newest heat of each job. `below`: see Below."""
 
-    def __init__(self, jobs: Jobs, topology: Topology, placer: Placer, events: Events, rate: int) -> None:
+    def __init__(
+        self, jobs: Jobs, topology: Topology, placer: Placer, events: Events, rate: int, below: Below | None = None
+    ) -> None:
         self._jobs, self._topology, self._placer, self._events = jobs, topology, placer, events
-        self._rate = rate
+        self._rate, self._below = rate, below
+        self._names = (*topology.order, BELOW)
         self._sights = Sights(placer, topology)
         self._piece = SMALLEST_PIECE
         self._resting: dict[int, _Rest] = {}
@@ -96,11 +102,11 @@ class Mover:
             Level(tier.name, tier.latency_ns, tier.bandwidth, tier.free, margins.get(tier.name, 0), demotes)
             for tier in tiers
         ]
-        decision = await asyncio.to_thread(self._decide, records, windows, levels, int(self._rate * seconds))
+        decision, out = await asyncio.to_thread(self._decide, records, windows, levels, int(self._rate * seconds))
         for record in records:
             lent = decision.lent[record.key.job_id]
             record.lent = {name: int(size) for name, size in zip(self._topology.order, lent, strict=True) if size}
-        moves = worth_it(decision.moves, records)
+        moves = [*out, *worth_it(decision.moves, records)]
         self._settled = None if moves else seen
         moved = {move.job_id for move in moves}
         for record in records:
@@ -110,10 +116,15 @@ class Mover:
 
     def _decide(
         self, records: Sequence[JobRecord], windows: Mapping[int, Window], levels: list[Level], limit: int
-    ) -> Decision:
+    ) -> tuple[Decision, list[Move]]:
+        """What moves between the tiers, and what goes below the last."""
         self._sights.forget_settled()
         holdings: list[Holding] = [self._sights.holding(each, windows.get(each.key.job_id)) for each in records]
-        return decide(holdings, levels, self._sights.recent, limit)
+        out: list[Move] = []
+        if self._below is not None and (room := self._below.room):
+            known = [each for each in holdings if is_told_of_reads(windows.get(each.job_id))]
+            out = paged_out(known, levels, self._sights.recent, min(limit, room))
+        return decide(holdings, levels, self._sights.recent, limit), out
 
     def _may_move(self, record: JobRecord) -> bool:
         job_id = record.key.job_id
@@ -147,7 +158,7 @@ class Mover:
 
     async def _move(self, record: JobRecord, batch: list[Move]) -> None:
         first, size = batch[0], sum(move.size for move in batch)
-        source, target = self._topology.order[first.source], self._topology.order[first.target]
+        source, target = self._names[first.source], self._names[first.target]
         begun = time.monotonic()
         if first.pid == 0:
             correction = Correction(source, target, size)
@@ -176,9 +187,14 @@ class Mover:
         rows = np.zeros(len(batch), RANGE)
         rows["pid"] = first.pid
         rows["start"], rows["end"] = [move.start for move in batch], [move.end for move in batch]
-        moved = self._placer.move_ranges(first.job_id, record.uid, first.pid, rows, source, target, size)
-        moved = moved or Moved(Moves(), {}, 0, True)
-        self._sights.landed(first.job_id, rows, first.source, first.target, moved)
+        ended = Moved(Moves(), {}, 0, True)
+        if target == BELOW and self._below is not None:
+            moved = self._below.page_out(first.job_id, record.uid, first.pid, rows, source, size) or ended
+            self._sights.paged_out(first.job_id, rows, first.source, moved)
+        else:
+            move = self._placer.move_ranges
+            moved = move(first.job_id, record.uid, first.pid, rows, source, target, size) or ended
+            self._sights.landed(first.job_id, rows, first.source, first.target, moved)
         return moved.moves
 
     def _adapt(self, seconds: float) -> None:

@@ -109,7 +109,7 @@ def move(
     moves, at = _ffi.new("struct pages_moves *"), _ffi.new("uint64_t *", cursor)
     mask = sum(1 << node for node in sources)
     status = _lib.pages_move(pid, mask, list(targets), len(targets), limit, family, at, moves)
-    return _moved(pid, targets, status, moves, at)
+    return _moved(f"move pages of process {pid} to nodes {list(targets)}", status, moves, int(at[0]))
 
 
 def move_ranges(
@@ -130,7 +130,19 @@ def move_ranges(
     status = _lib.pages_move_ranges(
         pid, begin, end, len(starts), mask, list(targets), len(targets), limit, family, at, moves
     )
-    return _moved(pid, targets, status, moves, at)
+    return _moved(f"move pages of process {pid} to nodes {list(targets)}", status, moves, int(at[0]))
+
+
+def page_out(pid: int, starts: Addresses, ends: Addresses, sources: Sequence[int], limit: int) -> Moved:
+    """Page out at most `limit` bytes of a process, private anonymous pages within ranges [start, end) that lie on the
+    nodes of `sources`, to swap: a zram takes the memory that it needs from these nodes. `landed`: it is swapped out.
+
+    Raises OSError: ENOSYS before Linux 5.10, EPERM without CAP_SYS_NICE and CAP_SYS_PTRACE.
+    """
+    moves = _ffi.new("struct pages_moves *")
+    mask = sum(1 << node for node in sources)
+    status = _lib.pages_out(pid, _addresses(starts), _addresses(ends), len(starts), mask, limit, moves)
+    return _moved(f"page process {pid} out", status, moves)
 
 
 def only_kin_share(pid: int) -> bool:
@@ -162,17 +174,17 @@ def address_of(buffer: mmap.mmap) -> int:
     return int(_ffi.cast("uintptr_t", _ffi.from_buffer(buffer)))
 
 
-_KINDS = ("shared", "busy", "no_memory", "gone", "other")
+_KINDS = ("shared", "busy", "no_memory", "gone", "locked", "other")
 
 
-def _moved(pid: int, targets: Sequence[int], status: int, moves: Any, cursor: Any) -> Moved:
+def _moved(tried: str, status: int, moves: Any, cursor: int = 0) -> Moved:
     ended = status == -errno.ESRCH
     if not ended and not moves.asked:
-        _check(status, f"move pages of process {pid} to nodes {list(targets)}")
+        _check(status, tried)
     return Moved(
         Moves(moves.asked, moves.landed, moves.refused, moves.bounced),
         {kind: count for kind in _KINDS if (count := int(getattr(moves, kind)))},
-        int(cursor[0]),
+        cursor,
         ended,
     )
 

@@ -89,6 +89,15 @@ class Placer:
             lambda: pages.move_ranges(pid, starts, ends, sources, targets, limit, family=pages.only_kin_share(pid)),
         )
 
+    def page_out(
+        self, job_id: int, uid: int, pid: int, ranges: Ranges, source: TierName, limit: int
+    ) -> pages.Moved | None:
+        """Page out at most `limit` bytes within ranges of one process from a tier, which keeps what they are compressed
+        to; None when it is not the job's, or has ended."""
+        sources = self._topology.nodes([source])
+        starts, ends = ranges["start"], ranges["end"]
+        return self._checked(job_id, uid, pid, lambda: pages.page_out(pid, starts, ends, sources, limit))
+
     def locate(self, job_id: int, uid: int, pid: int, ranges: Ranges) -> pages.Bytes | None:
         """Bytes of ranges of one process by NUMA node; None when it is not the job's, or has ended."""
         return self._checked(job_id, uid, pid, lambda: pages.locate(pid, ranges["start"], ranges["end"]))

@@ -115,18 +115,31 @@ class Sights:
     def landed(self, job_id: int, rows: Ranges, source: int, target: int, moved: Moved) -> None:
         """Count on what a move within `rows` of one process did. What did not move is left alone for a while, too."""
         whole, arrived = _reached(rows, moved.cursor), moved.moves.landed * mmap.PAGESIZE
-        records = np.zeros(len(whole), LANDED)
-        records["pid"], records["start"], records["end"] = whole["pid"], whole["start"], whole["end"]
-        records["time"] = time.monotonic()
-        records["tier"] = target if arrived else source
-        self.recent = self.recent.add(time.monotonic(), records)
+        self._leave_alone(whole, target if arrived else source)
         if sight := self._sights.get(job_id):
             sight.places, sight.moved = sight.places.moved(whole, source, target, arrived), True
+
+    def paged_out(self, job_id: int, rows: Ranges, source: int, moved: Moved) -> None:
+        """Count on what a paging out within `rows` of one process did: it is on no tier any more."""
+        arrived = moved.moves.landed * mmap.PAGESIZE
+        if not arrived:
+            self._leave_alone(rows, source)
+        if sight := self._sights.get(job_id):
+            places = Whereabouts(sight.places.pieces, np.pad(sight.places.located, ((0, 0), (0, 1))))
+            places = places.moved(rows, source, len(self._topology.order), arrived)
+            sight.places, sight.moved = Whereabouts(places.pieces, places.located[:, :-1]), True
 
     def keep_only(self, jobs: Container[int]) -> None:
         """Forget the jobs that have ended."""
         for job_id in [job_id for job_id in self._sights if job_id not in jobs]:
             del self._sights[job_id]
+
+    def _leave_alone(self, rows: Ranges, tier: int) -> None:
+        """What lies within these rows on this tier stays there for a while."""
+        records = np.zeros(len(rows), LANDED)
+        records["pid"], records["start"], records["end"] = rows["pid"], rows["start"], rows["end"]
+        records["time"], records["tier"] = time.monotonic(), tier
+        self.recent = self.recent.add(time.monotonic(), records)
 
     def _found(self, record: JobRecord) -> Bytes:
         return np.array([record.found.get(name, 0) for name in self._topology.order], np.int64)

@@ -21,6 +21,7 @@ from tierwise_policy.margin import margin
 from tierwise_policy.placement import agrees, corrections
 
 if TYPE_CHECKING:
+    from tierwise_node.below import Below
     from tierwise_node.mover import Mover
     from tierwise_policy.heat import Window
 
@@ -56,6 +57,7 @@ class Watch:
         self.windows: Callable[[], Mapping[int, Window]] = dict
         self.observed: Callable[[], None] = lambda: None
         """Called when the jobs have been sampled."""
+        self.below: Below | None = None
         self._mover: Mover | None = None
         self._wake = asyncio.Event()
         self._pressed_until = 0.0
@@ -68,6 +70,8 @@ class Watch:
         """Beat until cancelled. No failure of one beat ends it: it is logged, and the next one comes."""
         pressure = Pressure(self._press)
         try:
+            if self.below is not None:
+                await asyncio.to_thread(self.below.take)
             while True:
                 begun = time.monotonic()
                 self._wake.clear()
@@ -96,12 +100,14 @@ class Watch:
         if self._pins is not None:
             folders = {job_id: group.folder for job_id, group in self._jobs.groups.items() if isinstance(group, V2Job)}
             self._pins.keep(folders, self._jobs.records.values(), self._jobs.usages, tiers[0].capacity)
+        if self.below is not None:
+            self.below.keep()
         if not self._jobs.records:
             return
         if self._mover is None:
             from tierwise_node.mover import Mover  # noqa: PLC0415  numpy: an agent without jobs goes without
 
-            self._mover = Mover(self._jobs, self._topology, self._placer, self._jobs.events, self._rate)
+            self._mover = Mover(self._jobs, self._topology, self._placer, self._jobs.events, self._rate, self.below)
         margins = self._margins(tiers, begun)
         await self._mover.beat(self.windows(), tiers, margins, self._since_last, begun + self._interval)
 
