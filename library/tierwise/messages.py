@@ -353,8 +353,8 @@ class StagedCopy(msgspec.Struct, frozen=True, gc=False):
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One line of `tierctl events`: what an agent did with pages, and why. `number` grows, over its restarts too.
 
-    `pages` of the base size went from tier `source` to `target` (`zram`: below the slowest); `what` is promoted, demoted
-    or a word of its own.
+    `pages` of the base size went from tier `source` to `target` (`zram`: below the slowest); `what` is promoted,
+    demoted or a word of its own.
     """
 
     number: Count
