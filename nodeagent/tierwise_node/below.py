@@ -53,6 +53,8 @@ class Below:
         self._zram.take()
         if not self._zram.on:
             self._restore(limit)
+        elif not self._zram.limit:  # a new one in the place of one that has gone
+            self._zram.limit = limit
         self.keep()
 
     def give_back(self) -> None:

@@ -50,13 +50,14 @@ class Zram:
     def __init__(self, state: Path, size: int, sysfs: Path = Path("/sys"), swaps: Path = Path("/proc/swaps")) -> None:
         self._state, self.size, self._sysfs, self._swaps = state, size, sysfs, swaps
         self._left = self._read()
+        self._ours = self._is_ours()
         self.problem = ""
         """Why there is none though there should be; empty: it is on, or none is wanted."""
 
     @property
     def on(self) -> bool:
         """Whether our swap is in use."""
-        return self._left is not None and self._device() in self._active()
+        return self._ours and self._device() in self._active()
 
     @property
     def limit(self) -> str:
@@ -72,7 +73,7 @@ class Zram:
 
     def take(self) -> None:
         """Have our swap on: what an agent before left, if it is as it should be, else a new one."""
-        if self._is_ours() and (self._now("disksize") != self.size or not self.on):
+        if self._ours and (self._now("disksize") != self.size or not self.on):
             self.give_back()
         if not self.size or self.on:
             return
@@ -92,7 +93,7 @@ class Zram:
     def give_back(self) -> bool:
         """Take our device away, if there is one. What is swapped out comes back first; where that finds no room, all
         stays as it is: False."""
-        if not self._is_ours():
+        if not self._ours:
             self._forget()
             return True
         if self.on:
@@ -135,6 +136,7 @@ class Zram:
             ["swapon", "-p", str(PRIORITY), self._device()],
         ):
             subprocess.run(command, capture_output=True, text=True, check=True)
+        self._ours = True
         log.info("%s takes up to %d MiB of cold pages", self._device(), self.size >> 20)
 
     def _removed(self) -> bool:
@@ -192,6 +194,6 @@ class Zram:
         new.replace(self._state)
 
     def _forget(self) -> None:
-        self._left = None
+        self._left, self._ours = None, False
         with contextlib.suppress(OSError):
             self._state.unlink()

@@ -6,6 +6,7 @@ import itertools
 import json
 import signal
 import subprocess
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tierwise_node.cgroups import Cgroups
 from tierwise_node.numa import NumaNodes
 from tierwise_node.placer import Placer
 from tierwise_node.tiers import Topology
+from tierwise_node.zram import Zram
 from tierwise_policy.heat import RANGE
 
 NODE = "below"
@@ -106,6 +108,33 @@ def test_pages_go_there_by_us_alone_onto_the_slowest_tier_outlive_a_kill_and_com
     assert sum(pages.count(process.pid).values()) >= HELD * MIB
     assert swap_limit(cgroups) == "max"
     cgroups.remove(job_id)
+
+
+def test_anothers_swap_is_left_alone_whatever_its_number(tmp_path: Path) -> None:
+    number, state = int(Path("/sys/class/zram-control/hot_add").read_text()), tmp_path / "zram.json"
+    device, block = f"/dev/zram{number}", Path(f"/sys/block/zram{number}")
+    (block / "disksize").write_text(str(16 * MIB))
+    subprocess.run(["mkswap", device], check=True)
+    subprocess.run(["swapon", device], check=True)
+    try:
+        state.write_text(json.dumps({"number": number, "uuid": str(uuid.uuid4()), "limit": "max"}))
+        ours = Zram(state, SIZE)
+        ours.take()
+        assert ours.problem == f"there is other swap, {device}: jobs' pages could go there as well"
+        assert ours.give_back()
+        assert devices() == [device]
+    finally:
+        subprocess.run(["swapoff", device], check=True)
+        until(lambda: _removed(number, block), f"{device} to go")
+
+
+def _removed(number: int, block: Path) -> bool:
+    try:
+        (block / "reset").write_text("1")
+        Path("/sys/class/zram-control/hot_remove").write_text(str(number))
+    except OSError:  # udev looks at it
+        return False
+    return True
 
 
 def _free(node: int) -> int:
