@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import mmap
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,26 @@ for at in range(0, len(held), 4096):
 print("ready", flush=True)
 time.sleep(600)
 """
+
+HELD_FAST = """
+import ctypes, mmap, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+def hold(mib):
+    held = mmap.mmap(-1, mib << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for at in range(0, len(held), 4096):
+        held[at] = 1
+    return held, ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(held))), ctypes.c_size_t(len(held))
+free, locked, pinned = (hold(int(mib)) for mib in sys.argv[1:])
+assert libc.mlock(*locked[1:]) == 0
+ring = libc.syscall(425, 4, ctypes.create_string_buffer(120))  # io_uring_setup
+buffer = (ctypes.c_void_p * 2)(pinned[1].value, pinned[2].value)
+assert ring >= 0 and libc.syscall(427, ring, 0, buffer, 1) == 0, ctypes.get_errno()  # IORING_REGISTER_BUFFERS
+print("ready", flush=True)
+time.sleep(600)
+"""
+"""Memory that anybody may move, that is locked, and that a device might be writing to: pinned as such."""
+PINNED = 4
+"""MiB: users may lock 8."""
 
 
 def task(agent: AgentProcess, job_id: int, directive: str, mib: int) -> dict[str, str]:
@@ -192,6 +214,28 @@ def test_memory_that_another_job_maps_too_stays_and_is_counted_as_refused(
         finally:
             other.kill()
             other.wait()
+
+
+def test_locked_memory_moves_and_pinned_memory_is_refused_and_not_asked_for_again_and_again(
+    agent: AgentProcess, cgroups: JobCgroups, job_id: int
+) -> None:
+    task(agent, job_id, "cap", 64)
+    begun = time.monotonic()
+    command = [*preferring(DRAM), "/usr/bin/python3", "-I", "-c", HELD_FAST, "20", "4", str(PINNED)]
+    process = cgroups.start(job_id, command)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    until(lambda: pages.count(process.pid).get(CXL, 0) >= 24 * MIB, f"all but the pinned: {agent.job(job_id)}", 60)
+    pinned = PINNED * MIB // mmap.PAGESIZE
+    until(lambda: agent.job(job_id)["moves"]["refused"] >= 2 * pinned, "a second try", 60)
+    assert pages.count(process.pid)[DRAM] >= PINNED * MIB
+    tries = agent.job(job_id)["moves"]["refused"] / pinned
+    assert tries < math.log2(time.monotonic() - begun) + 4  # pauses double; the first tries move what lies beside
+    agent.ask(op="epilog", job_id=job_id, uid=NOBODY)
+    moves = next(report["moves"] for report in agent.reports() if report["key"]["job_id"] == job_id)
+    assert moves["asked"] == moves["landed"] + moves["refused"] + moves["bounced"]
+    assert moves["landed"] >= 24 * MIB // mmap.PAGESIZE
+    assert moves["refused"] >= 2 * pinned
 
 
 def test_a_process_of_another_user_in_the_jobs_cgroup_is_left_alone(
