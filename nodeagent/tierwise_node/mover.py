@@ -75,6 +75,8 @@ class Mover:
         self._piece = SMALLEST_PIECE
         self._resting: dict[int, _Rest] = {}
         self._churn: dict[int, _Churn] = {}
+        self._stuck: set[tuple[int, int, int]] = set()
+        """Jobs and tiers, from and to, between which nothing went when it was last tried."""
         self._settled: object = None
         """What there was to decide on when nothing was to be moved."""
         self._asked = 0.0
@@ -135,14 +137,25 @@ class Mover:
     # --- moving -------------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, moves: Sequence[Move], deadline: float) -> None:
+        """What would not go the last time comes last: the deadline must not keep all else from going for ever."""
         begun = False
-        for batch in self._batches(moves):
+        corrected: dict[int, Moves] = {}
+        for batch in self._batches(sorted(moves, key=lambda move: _way(move) in self._stuck)):
             if begun and time.monotonic() > deadline:
-                return
-            record = self._jobs.records.get(batch[0].job_id)
+                break
+            first = batch[0]
+            record = self._jobs.records.get(first.job_id)
             if record is not None and self._may_move(record):
-                await self._move(record, batch)
+                done = await self._move(record, batch)
                 begun = True
+                if first.pid == 0:
+                    corrected[first.job_id] = corrected.get(first.job_id, Moves()) + done
+                    (self._stuck.discard if done.landed else self._stuck.add)(_way(first))
+        for job_id, done in corrected.items():
+            if not done.landed:
+                before = self._resting.get(job_id)
+                pause = min(before.pause * 2, LONGEST_PAUSE) if before else 1.0
+                self._rest(job_id, f"none of {done.asked} pages went where its plan says", pause)
 
     def _batches(self, moves: Sequence[Move]) -> Iterator[list[Move]]:
         """Neighbours that one call can do: the same process, tiers and reason, a piece at a time."""
@@ -156,7 +169,7 @@ class Mover:
             if batch:
                 yield batch
 
-    async def _move(self, record: JobRecord, batch: list[Move]) -> None:
+    async def _move(self, record: JobRecord, batch: list[Move]) -> Moves:
         first, size = batch[0], sum(move.size for move in batch)
         source, target = self._names[first.source], self._names[first.target]
         begun = time.monotonic()
@@ -167,10 +180,6 @@ class Mover:
             )
             if moves.landed:
                 self._resting.pop(first.job_id, None)
-            else:
-                before = self._resting.get(first.job_id)
-                pause = min(before.pause * 2, LONGEST_PAUSE) if before else 1.0
-                self._rest(first.job_id, f"none of {moves.asked} pages went from {source} to {target}", pause)
         else:
             moves = await asyncio.to_thread(self._move_ranges, record, batch, source, target, size)
         took = time.monotonic() - begun
@@ -181,6 +190,7 @@ class Mover:
         if moves.landed:
             what = "promoted" if up else "demoted"
             self._events.moved(what, first.job_id, source, target, moves.landed, first.why)
+        return moves
 
     def _move_ranges(self, record: JobRecord, batch: list[Move], source: str, target: str, size: int) -> Moves:
         first = batch[0]
@@ -224,5 +234,10 @@ class Mover:
         for kept in (self._resting, self._churn):
             for job_id in [job_id for job_id in kept if job_id not in self._jobs.records]:
                 del kept[job_id]
+        self._stuck = {way for way in self._stuck if way[0] in self._jobs.records}
         self._placer.keep_only(self._jobs.records)
         self._sights.keep_only(self._jobs.records)
+
+
+def _way(move: Move) -> tuple[int, int, int]:
+    return move.job_id, move.source, move.target
