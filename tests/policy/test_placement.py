@@ -80,7 +80,7 @@ def test_corrections_end_in_agreement_and_lose_no_byte(directive, sizes):
     assert corrections(wanted, found, TIERS) == ()
 
 
-@pytest.mark.parametrize(("bandwidths", "expected"), [((200, 100, 30), (20, 10, 3)), ((5, 5), (1, 1)), ((7,), (1,))])
+@pytest.mark.parametrize(("bandwidths", "expected"), [((200, 100, 30), (6, 3, 1)), ((5, 5), (1, 1)), ((7,), (1,))])
 def test_weights(bandwidths, expected):
     assert weights(bandwidths) == expected
 
