@@ -126,8 +126,9 @@ class Doctor:
         return Mechanism("move_pages", "used", "verified moves; pages found by /proc/PID/pagemap")
 
     def _huge_pages(self) -> Mechanism:
+        free = ", ".join(f"{name} {self._topology.huge_pages(name)}" for name in self._topology.order)
         if _pagemap_scan().state == "used":
-            return Mechanism("huge pages", "used", "moved whole: known by PAGEMAP_SCAN")
+            return Mechanism("huge pages", "used", f"moved whole: known by PAGEMAP_SCAN; room for, now: {free}")
         if not os.access(PROC / "kpageflags", os.R_OK):
             return Mechanism("huge pages", "fallback", "asked for page by page: /proc/kpageflags can't be read")
         with mmap.mmap(-1, mmap.PAGESIZE) as memory:
@@ -136,7 +137,7 @@ class Doctor:
                 return Mechanism(
                     "huge pages", "fallback", "asked for page by page: without CAP_SYS_ADMIN none is known"
                 )
-        return Mechanism("huge pages", "used", "moved whole: known by /proc/kpageflags")
+        return Mechanism("huge pages", "used", f"moved whole: known by /proc/kpageflags; room for, now: {free}")
 
     def _movable(self) -> Mechanism:
         names = self._topology.order[1:]

@@ -12,6 +12,8 @@ from tierwise.units import KIB
 
 PAGE = 4096
 MB = 1_000_000
+HUGE_ORDER = 9
+"""A transparent huge page is 2^HUGE_ORDER pages."""
 MOST_NODES = 64
 """What csrc/pages takes: some machines number the memory of their GPUs from 252."""
 _SIZES = ("MemTotal", "MemFree", "Active(file)", "Inactive(file)", "Dirty", "Writeback")
@@ -44,6 +46,7 @@ class NumaNodes:
         self._nodes = sysfs / "devices/system/node"
         self._tiering = sysfs / "devices/virtual/memory_tiering"
         self._dax = sysfs / "bus/dax/devices"
+        self._buddies = proc / "buddyinfo"
         self._low = _watermarks(proc / "zoneinfo", "low")
         self._high = _watermarks(proc / "zoneinfo", "high")
         self._pools: dict[int, list[tuple[Path, int]]] = {}
@@ -86,6 +89,12 @@ class NumaNodes:
         """Bytes of a node's page cache on the kernel's lists for reclaim."""
         info = self._meminfo(node)
         return info["Active(file)"] + info["Inactive(file)"]
+
+    def huge_pages(self, node: int) -> int:
+        """How many huge pages fit into a node's free memory as it lies: free blocks by order (proc(5), buddyinfo)."""
+        rows = [line.replace(",", " ").split() for line in self._buddies.read_text().splitlines()]
+        blocks = [row[4 + HUGE_ORDER :] for row in rows if row[1] == str(node)]
+        return sum(int(count) << larger for row in blocks for larger, count in enumerate(row))
 
     def between_watermarks(self, node: int) -> int:
         """Bytes between a node's low and high watermarks: woken at the low one, the kernel reclaims up to the other."""

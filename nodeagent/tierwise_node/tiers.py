@@ -59,6 +59,10 @@ class Topology:
         """The NUMA nodes of a tier, the one with most free memory first."""
         return tuple(sorted(self.nodes([name]), key=lambda node: self._numa.memory(node)[1], reverse=True))
 
+    def huge_pages(self, name: TierName) -> int:
+        """How many huge pages a tier's free memory has room for, as it lies."""
+        return sum(self._numa.huge_pages(node) for node in self.nodes([name]))
+
     def watermarks(self, name: TierName) -> int:
         """Bytes between the kernel's low and high watermarks of a tier."""
         return sum(self._numa.between_watermarks(node) for node in self.nodes([name]))

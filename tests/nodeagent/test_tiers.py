@@ -107,6 +107,17 @@ def test_huge_pages_that_were_set_aside_are_no_capacity(tmp_path: Path) -> None:
     assert tier.capacity == GIB
 
 
+def test_huge_pages_that_fit_into_free_memory_as_it_lies(tmp_path: Path) -> None:
+    sysfs, proc = build(tmp_path, {0: Node(cpus=True, distances=(10, 20)), 1: Node(distances=(20, 10))})
+    (proc / "buddyinfo").write_text(
+        "Node 0, zone      DMA      0      0      0      0      0      0      0      0      0      1      3 \n"
+        "Node 0, zone    DMA32      9      9      9      9      9      9      9      9      9      1    468 \n"
+        "Node 1, zone   Normal      9      9      9      9      9      9      9      9      9      0      0 \n"
+    )
+    numa = NumaNodes(sysfs, proc)
+    assert [numa.huge_pages(node) for node in (0, 1)] == [1 + 2 * 3 + 1 + 2 * 468, 0]
+
+
 def test_a_share_of_a_host_counts_what_its_own_jobs_hold(tmp_path: Path) -> None:
     numa = NumaNodes(*build(tmp_path, {0: Node(total=4 << 20, free=3 << 20, cpus=True)}))
     topology = Topology(numa, {}, measured, capacity_share=0.25)
