@@ -28,7 +28,7 @@ from tierwise_node.tiers import Topology
 from tierwise_policy.below import paged_out
 from tierwise_policy.heat import RANGE, Window
 from tierwise_policy.holdings import Holding, Level
-from tierwise_policy.movement import Decision, Move, decide
+from tierwise_policy.movement import REPAIR, Decision, Move, decide
 from tierwise_policy.placement import Correction
 
 log = logging.getLogger(__name__)
@@ -137,10 +137,11 @@ class Mover:
     # --- moving -------------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, moves: Sequence[Move], deadline: float) -> None:
-        """What would not go the last time comes last: the deadline must not keep all else from going for ever."""
+        """What would not go the last time comes last, unless it repairs a pin: the deadline must not keep all else from
+        going for ever."""
         begun = False
         corrected: dict[int, Moves] = {}
-        for batch in self._batches(sorted(moves, key=lambda move: _way(move) in self._stuck)):
+        for batch in self._batches(sorted(moves, key=self._comes_last)):
             if begun and time.monotonic() > deadline:
                 break
             first = batch[0]
@@ -156,6 +157,9 @@ class Mover:
                 before = self._resting.get(job_id)
                 pause = min(before.pause * 2, LONGEST_PAUSE) if before else 1.0
                 self._rest(job_id, f"none of {done.asked} pages went where its plan says", pause)
+
+    def _comes_last(self, move: Move) -> bool:
+        return move.why != REPAIR and _way(move) in self._stuck
 
     def _batches(self, moves: Sequence[Move]) -> Iterator[list[Move]]:
         """Neighbours that one call can do: the same process, tiers and reason, a piece at a time."""
