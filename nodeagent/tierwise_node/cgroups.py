@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from tierwise_node.kernel_files import read
+
 MOUNT = Path("/sys/fs/cgroup")
 PAGE = 4096
 _JOB = re.compile(r"/job_(\d+)(?:/|$)")
@@ -80,7 +82,7 @@ class Cgroups:
     def job_of(self, pid: int) -> int | None:
         """The job of this node that a process belongs to."""
         try:
-            text = Path(f"/proc/{pid}/cgroup").read_text()
+            text = read(f"/proc/{pid}/cgroup")
         except OSError:
             return None
         for line in text.splitlines():
@@ -218,8 +220,7 @@ def _pids(folder: Path) -> Iterator[int]:
 def _read(folder: Path | str, name: str) -> str | None:
     """None: the file, or its cgroup, is gone (ENODEV when it goes between open and read)."""
     try:
-        with open(f"{folder}/{name}") as file:
-            return file.read()
+        return read(f"{folder}/{name}")
     except OSError:
         return None
 

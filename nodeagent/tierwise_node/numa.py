@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tierwise.units import KIB
+from tierwise_node.kernel_files import read
 
 PAGE = 4096
 MB = 1_000_000
@@ -49,7 +50,7 @@ class NumaNodes:
         self._buddies = proc / "buddyinfo"
         self._low = _watermarks(proc / "zoneinfo", "low")
         self._high = _watermarks(proc / "zoneinfo", "high")
-        self._pools: dict[int, list[tuple[Path, int]]] = {}
+        self._pools: dict[int, list[tuple[str, int]]] = {}
 
     def facts(self) -> tuple[NodeFacts, ...]:
         """All nodes with memory, by number, but for those that the page engine can't name."""
@@ -92,7 +93,7 @@ class NumaNodes:
 
     def huge_pages(self, node: int) -> int:
         """How many huge pages fit into a node's free memory as it lies: free blocks by order (proc(5), buddyinfo)."""
-        rows = [line.replace(",", " ").split() for line in self._buddies.read_text().splitlines()]
+        rows = [line.replace(",", " ").split() for line in read(str(self._buddies)).splitlines()]
         blocks = [row[4 + HUGE_ORDER :] for row in rows if row[1] == str(node)]
         return sum(int(count) << larger for row in blocks for larger, count in enumerate(row))
 
@@ -103,7 +104,7 @@ class NumaNodes:
     def _meminfo(self, node: int) -> dict[str, int]:
         """Bytes by name. A node can go offline: then it has none."""
         try:
-            text = (self._nodes / f"node{node}/meminfo").read_text()
+            text = read(f"{self._nodes}/node{node}/meminfo")
         except OSError:
             text = ""
         return dict.fromkeys(_SIZES, 0) | {name: int(kib) * KIB for name, kib in _SIZE.findall(text)}
@@ -113,9 +114,9 @@ class NumaNodes:
         pools = self._pools.get(node)
         if not pools:  # which there are stays as it is while the node is there; to look takes longer than to read them
             found = (self._nodes / f"node{node}/hugepages").glob("hugepages-*kB")
-            pools = self._pools[node] = [(pool / "nr_hugepages", int(pool.name[10:-2]) * KIB) for pool in found]
+            pools = self._pools[node] = [(f"{pool}/nr_hugepages", int(pool.name[10:-2]) * KIB) for pool in found]
         try:
-            return sum(int(count.read_text()) * size for count, size in pools)
+            return sum(int(read(count)) * size for count, size in pools)
         except OSError:  # it went offline just now
             return 0
 
@@ -182,6 +183,6 @@ def kernel_demotes(sysfs: Path = Path("/sys")) -> bool | None:
     """Whether the kernel moves what it reclaims to a slower tier; None where it can't
     (Documentation/ABI/testing/sysfs-kernel-mm-numa)."""
     try:
-        return (sysfs / "kernel/mm/numa/demotion_enabled").read_text().strip() in ("true", "1")
+        return read(f"{sysfs}/kernel/mm/numa/demotion_enabled").strip() in ("true", "1")
     except OSError:
         return None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tierwise.plans import Moves
 from tierwise_node._pages import ffi as _ffi
 from tierwise_node._pages import lib as _lib
+from tierwise_node.kernel_files import read
 from tierwise_node.numa import parse_list
 
 if TYPE_CHECKING:  # numpy takes 20 MB and 0.1 s: an agent without jobs goes without
@@ -152,7 +153,7 @@ def only_kin_share(pid: int) -> bool:
     merged (Documentation/admin-guide/mm/ksm.rst) may be anybody's.
     """
     try:
-        return int(Path(f"/proc/{pid}/ksm_merging_pages").read_text()) == 0
+        return int(read(f"/proc/{pid}/ksm_merging_pages")) == 0
     except (OSError, ValueError):  # a kernel without KSM, or before 5.19; or the process has ended: then it is empty
         return not Path("/sys/kernel/mm/ksm/run").exists()
 

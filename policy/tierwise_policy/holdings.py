@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class Holding:
         """Whether nothing goes up before heat tells what; a pinned part that was taken away is made good at once."""
         return self.mixed and self.young and not self.robbed
 
-    @property
+    @cached_property
     def found(self) -> Bytes:
         """Bytes on each tier."""
         return total(self.located)

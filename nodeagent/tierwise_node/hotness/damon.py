@@ -15,6 +15,7 @@ import numpy as np
 from tierwise_node.hotness.aggregations import Aggregations, Region
 from tierwise_node.hotness.kdamonds import ADMIN, Attributes, Kdamonds, tracing
 from tierwise_node.hotness.tracker import EARLY, Seen
+from tierwise_node.kernel_files import read
 from tierwise_policy.heat import RANGE
 
 SLOTS = 4
@@ -158,7 +159,7 @@ def _seen(pid: int, region: Region, attributes: Attributes) -> Seen:
 def _cpu(pid: int) -> float:
     """Seconds of CPU that a kernel thread has used (proc(5): utime and stime); 0 when it has ended."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        fields = read(f"/proc/{pid}/stat").rpartition(") ")[2].split()
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from tierwise_node.kernel_files import read
+
 ADMIN = Path("/sys/kernel/mm/damon/admin")
 TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 EVENT = "events/damon/damon_aggregated"
@@ -124,8 +126,8 @@ class Kdamonds:
 
     def running(self, index: int) -> int:
         """The pid of a kdamond; 0: it doesn't run. It ends by itself when all its processes have."""
-        place = self._folder / str(index)
-        return max(int(_read(place / "pid")), 0) if _read(place / "state") == "on" else 0
+        place = f"{self._folder}/{index}"
+        return max(int(_read(f"{place}/pid")), 0) if _read(f"{place}/state") == "on" else 0
 
     def give_back(self) -> None:
         """End those that are still ours, and leave sysfs as we found it."""
@@ -184,10 +186,10 @@ def occupant(modules: Path = MODULES) -> str:
     return next((name for name in ALONE if _read(modules / name / "parameters/enabled") == "Y"), "")
 
 
-def _read(path: Path) -> str:
+def _read(path: Path | str) -> str:
     """A file's one word; empty where there is none."""
     try:
-        return path.read_text().strip()
+        return read(str(path)).strip()
     except OSError:
         return ""
 

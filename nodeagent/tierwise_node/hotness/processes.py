@@ -7,9 +7,11 @@ this one ended. What was found holds until the process is looked at again or has
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from tierwise_node.kernel_files import read
 
 LOOKS = 64
 """Processes of a job looked at in one turn."""
@@ -64,14 +66,14 @@ def _largest(known: dict[int, Process]) -> list[Process]:
 
 def _process(pid: int, uid: int) -> Process | None:
     """None: it has ended, is small, another user's, or not dumpable (then it is root's in /proc)."""
-    folder = Path(f"/proc/{pid}")
+    folder = f"/proc/{pid}"
     try:
-        if int((folder / "statm").read_text().split()[1]) * mmap.PAGESIZE < SMALLEST:
+        if int(read(f"{folder}/statm").split()[1]) * mmap.PAGESIZE < SMALLEST:
             return None  # most are, where there are many: one file says it
-        if folder.stat().st_uid != uid:
+        if os.stat(folder).st_uid != uid:
             return None
-        started = int((folder / "stat").read_text().rpartition(") ")[2].split()[19])
-        status = (folder / "status").read_text()
+        started = int(read(f"{folder}/stat").rpartition(") ")[2].split()[19])
+        status = read(f"{folder}/status")
     except OSError:
         return None
     sizes = dict(line.split(":", 1) for line in status.splitlines() if line.startswith(("RssAnon:", "RssShmem:")))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tierwise_node.cgroups import MOUNT
+from tierwise_node.kernel_files import read
 
 NS = 1_000_000_000
 US = 1_000_000
@@ -55,6 +56,6 @@ def _numbers(place: Path, file: str, names: Iterable[str]) -> Iterator[int]:
 
 def _read(place: Path, name: str) -> str:
     try:
-        return (place / name).read_text()
+        return read(f"{place}/{name}")
     except OSError:  # the cgroup has gone
         return ""
