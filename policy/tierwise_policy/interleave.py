@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 LARGEST_WEIGHT = 255
 CLOSE = 0.01
-"""Shares within a hundredth of the bandwidths' are good enough, as a plan promises bytes within five: small weights keep
-the runs of pages on one node short, and a run of huge pages is 512 times as long."""
+"""Shares within a hundredth of the bandwidths' are good enough, as a plan promises bytes within five: small weights
+keep the runs of pages on one node short, and a run of huge pages is 512 times as long."""
 
 
 def weights(bandwidths: Sequence[int]) -> tuple[int, ...]:
