@@ -47,7 +47,7 @@ CHURNING = 0.005
 
 @dataclass
 class _Rest:
-    """A job whose pages would not move, which is left alone for a pause that doubles; or would not stay."""
+    """A job, or its moves from one tier to another: pages would not move, and the pause doubles; or would not stay."""
 
     pause: float
     until: float
@@ -75,7 +75,7 @@ class Mover:
         self._piece = SMALLEST_PIECE
         self._resting: dict[int, _Rest] = {}
         self._churn: dict[int, _Churn] = {}
-        self._stuck: set[tuple[int, int, int]] = set()
+        self._stuck: dict[tuple[int, int, int], _Rest] = {}
         """Jobs and tiers, from and to, between which nothing went when it was last tried."""
         self._settled: object = None
         """What there was to decide on when nothing was to be moved."""
@@ -137,29 +137,35 @@ class Mover:
     # --- moving -------------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, moves: Sequence[Move], deadline: float) -> None:
-        """What would not go the last time comes last, unless it repairs a pin: the deadline must not keep all else from
-        going for ever."""
+        """Between two tiers where nothing of a job went nothing is tried for a pause that doubles, but to repair a pin:
+        its other moves may do, and the deadline must not keep them from being made for ever."""
         begun = False
         corrected: dict[int, Moves] = {}
-        for batch in self._batches(sorted(moves, key=self._comes_last)):
+        for batch in self._batches(moves):
             if begun and time.monotonic() > deadline:
                 break
             first = batch[0]
             record = self._jobs.records.get(first.job_id)
-            if record is not None and self._may_move(record):
+            if record is not None and self._may_move(record) and not self._pauses(first):
                 done = await self._move(record, batch)
                 begun = True
                 if first.pid == 0:
                     corrected[first.job_id] = corrected.get(first.job_id, Moves()) + done
-                    (self._stuck.discard if done.landed else self._stuck.add)(_way(first))
+                    self._tried(_way(first), done)
         for job_id, done in corrected.items():
             if not done.landed:
                 before = self._resting.get(job_id)
-                pause = min(before.pause * 2, LONGEST_PAUSE) if before else 1.0
-                self._rest(job_id, f"none of {done.asked} pages went where its plan says", pause)
+                self._rest(job_id, f"none of {done.asked} pages went where its plan says", _longer(before))
 
-    def _comes_last(self, move: Move) -> bool:
-        return move.why != REPAIR and _way(move) in self._stuck
+    def _pauses(self, move: Move) -> bool:
+        rest = self._stuck.get(_way(move))
+        return move.pid == 0 and move.why != REPAIR and rest is not None and time.monotonic() < rest.until
+
+    def _tried(self, way: tuple[int, int, int], done: Moves) -> None:
+        before = self._stuck.pop(way, None)
+        if not done.landed:
+            pause = _longer(before)
+            self._stuck[way] = _Rest(pause, time.monotonic() + pause)
 
     def _batches(self, moves: Sequence[Move]) -> Iterator[list[Move]]:
         """Neighbours that one call can do: the same process, tiers and reason, a piece at a time."""
@@ -238,10 +244,14 @@ class Mover:
         for kept in (self._resting, self._churn):
             for job_id in [job_id for job_id in kept if job_id not in self._jobs.records]:
                 del kept[job_id]
-        self._stuck = {way for way in self._stuck if way[0] in self._jobs.records}
+        self._stuck = {way: rest for way, rest in self._stuck.items() if way[0] in self._jobs.records}
         self._placer.keep_only(self._jobs.records)
         self._sights.keep_only(self._jobs.records)
 
 
 def _way(move: Move) -> tuple[int, int, int]:
     return move.job_id, move.source, move.target
+
+
+def _longer(before: _Rest | None) -> float:
+    return min(before.pause * 2, LONGEST_PAUSE) if before else 1.0
