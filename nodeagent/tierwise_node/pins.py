@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from tierwise_node import state_file
 from tierwise_node.cgroups import MOUNT, Usage
 from tierwise_node.record import JobRecord
 
@@ -105,10 +106,8 @@ class HardPins:
             return {}
 
     def _write_state(self) -> None:
-        new = self._state.with_suffix(".new")
         with contextlib.suppress(OSError):  # without a disk a killed agent's ancestors keep their protection
-            new.write_bytes(msgspec.json.encode(self._before))
-            new.replace(self._state)  # half a file would make what we raised what ancestors had before
+            state_file.replace(self._state, self._before)  # half a file would make ours what they had before
 
 
 def coverable(record: JobRecord, usage: Usage) -> int:

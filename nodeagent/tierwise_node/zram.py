@@ -17,6 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from tierwise_node import state_file
+
 log = logging.getLogger(__name__)
 KIB = 1024
 UUID_AT = 1036
@@ -189,9 +191,7 @@ class Zram:
             return None
 
     def _write(self) -> None:
-        new = self._state.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(self._left))
-        new.replace(self._state)
+        state_file.replace(self._state, self._left)
 
     def _forget(self) -> None:
         self._left, self._ours = None, False

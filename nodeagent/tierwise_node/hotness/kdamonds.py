@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from tierwise_node import state_file
 from tierwise_node.kernel_files import read
 
 ADMIN = Path("/sys/kernel/mm/damon/admin")
@@ -164,9 +165,7 @@ class Kdamonds:
 
     def _keep(self, kept: _Kept) -> None:
         self._kept = kept
-        new = self._journal.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(kept))
-        os.replace(new, self._journal)
+        state_file.replace(self._journal, kept)
 
 
 def _write(place: Path, attributes: Attributes) -> None:
