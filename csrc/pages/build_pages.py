@@ -27,13 +27,14 @@ ffibuilder.cdef(
                   struct pages_moves *moves);
     int pages_probe(int node, int budget_ms, uint64_t *latency_ps, uint64_t *bandwidth);
     int pages_try_policy(int mode, uint64_t nodes);
+    int pages_live_on(uint64_t nodes, uint64_t others);
     """
 )
 ffibuilder.set_source(
     "tierwise_node._pages",
     '#include "pages.h"',
-    sources=[f"{ROOM}/{name}.c" for name in ("maps", "walk", "count", "pages", "out", "written", "probe")],
-    depends=[f"{ROOM}/pages.h", f"{ROOM}/walk.h"],
+    sources=[f"{ROOM}/{name}.c" for name in ("maps", "walk", "count", "pages", "out", "policy", "written", "probe")],
+    depends=[f"{ROOM}/pages.h", f"{ROOM}/policy.h", f"{ROOM}/walk.h"],
     include_dirs=[ROOM],
     extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra"],
     py_limited_api=True,

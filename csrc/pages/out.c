@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "policy.h"
 #include "walk.h"
 
 /* asm-generic, for older headers */
@@ -163,12 +164,6 @@ static uint64_t *cut_at_areas(int pid, const uint64_t *starts, const uint64_t *e
     return cut;
 }
 
-static int bind_to(uint64_t nodes)
-{
-    unsigned long mask[PAGES_MAX_NODES / (8 * sizeof(unsigned long)) + 1] = {nodes};
-    return syscall(SYS_set_mempolicy, MPOL_BIND, mask, PAGES_MAX_NODES + 1) < 0 ? -errno : 0;
-}
-
 static int out_places(struct out *out, int pid, const struct places *places)
 {
     char path[32];
@@ -177,10 +172,13 @@ static int out_places(struct out *out, int pid, const struct places *places)
     out->pagemap = open(path, O_RDONLY | O_CLOEXEC);
     if (out->pagemap < 0)
         return errno == ENOENT ? -ESRCH : -errno;
-    int status = bind_to(out->sources);
+    struct policy bound = {MPOL_BIND, {out->sources}}, before = {0, {0}};
+    int status = policy_get(&before);
+    if (!status)
+        status = policy_set(&bound);
     if (!status) {
         status = walk_pages(pid, places, &cursor, out_batch, out);
-        syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0);
+        policy_set(&before);
     }
     close(out->pagemap);
     return status;

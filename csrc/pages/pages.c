@@ -253,13 +253,3 @@ int pages_move_ranges(int pid, const uint64_t *starts, const uint64_t *ends, siz
     *cursor = 0;
     return move_places(pid, &places, sources, targets, n, limit, family, cursor, moves);
 }
-
-/* --- policies ------------------------------------------------------------------------------------------------------ */
-
-int pages_try_policy(int mode, uint64_t nodes)
-{
-    unsigned long mask[PAGES_MAX_NODES / (8 * sizeof(unsigned long)) + 1] = {nodes};
-    if (syscall(SYS_set_mempolicy, mode, mask, PAGES_MAX_NODES + 1) < 0)
-        return -errno;
-    return syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0) < 0 ? -errno : 0;
-}

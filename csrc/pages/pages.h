@@ -76,7 +76,12 @@ int pages_out(int pid, const uint64_t *starts, const uint64_t *ends, size_t n, u
 int pages_probe(int node, int budget_ms, uint64_t *latency_ps, uint64_t *bandwidth);
 
 /* Whether the kernel takes a memory policy (set_mempolicy(2) mode with flags) over `nodes`: tried on the calling
- * thread, which has its default policy again afterwards. */
+ * thread, which has its own policy again afterwards. */
 int pages_try_policy(int mode, uint64_t nodes);
+
+/* Has the memory of this process on `nodes`: what the calling thread, and threads that it starts, take from now on, as far
+ * as there is room, and what the process has on `others` (page by page: what can't be moved stays). -EALREADY: the thread
+ * has a memory policy, which stays. */
+int pages_live_on(uint64_t nodes, uint64_t others);
 
 #endif

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pages.h"
+#include "policy.h"
 
 #define MIB (1UL << 20)
 
@@ -184,6 +184,12 @@ static void test_policies(void)
 {
     assert(pages_try_policy(MPOL_PREFERRED, 1) == 0);
     assert(pages_try_policy(12345, 1) == -EINVAL);
+    assert(pages_live_on(1, 0) == 0);
+    assert(pages_live_on(1, 0) == -EALREADY);
+    struct policy ours = {0, {0}};
+    assert(pages_try_policy(MPOL_BIND, 1) == 0);
+    assert(policy_get(&ours) == 0 && ours.mode != MPOL_DEFAULT && ours.mode != MPOL_BIND && ours.nodes[0] == 1);
+    assert(policy_set(&(struct policy){MPOL_DEFAULT, {0}}) == 0);
 }
 
 static void test_probe(void)

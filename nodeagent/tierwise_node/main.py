@@ -11,9 +11,14 @@ import sys
 import msgspec
 
 from tierwise import __version__
-from tierwise.config import load_config
+from tierwise.config import AgentConfig, load_config
 from tierwise.errors import TierwiseError
 from tierwise.units import format_size
+from tierwise_node import pages
+from tierwise_node.numa import NumaNodes
+from tierwise_node.tiers import Topology
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -49,22 +54,34 @@ def _options() -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from tierwise_node.agent import Agent, settle_in  # noqa: PLC0415  --print-tiers needs none of it
-
     if os.geteuid() != 0:
         raise TierwiseError("the agent moves other users' pages: run it as root")
+    _step_aside(_topology(load_config(options.config).agent))
+    from tierwise_node.agent import Agent, settle_in  # noqa: PLC0415  most of its memory: it has to come after that
+
     settle_in()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Agent(options.node, lambda: load_config(options.config)).run())
 
 
-def _print_tiers(options: argparse.Namespace) -> None:
-    from tierwise_node import pages  # noqa: PLC0415
-    from tierwise_node.numa import NumaNodes  # noqa: PLC0415
-    from tierwise_node.tiers import Topology  # noqa: PLC0415
+def _step_aside(topology: Topology) -> None:
+    """Have the agent's own memory on the slowest tier: the fast ones are for jobs. A policy that it was started with
+    stays (systemd.exec(5), NUMAPolicy=)."""
+    *faster, slowest = topology.order
+    if not faster:
+        return
+    try:
+        pages.live_on(topology.nodes([slowest]), topology.nodes(faster))
+    except OSError as error:
+        log.warning("the agent's own memory stays where it is: %s", error)
 
-    agent = load_config(options.config).agent
-    tiers = Topology(NumaNodes(), agent.tiers, pages.probe, agent.capacity_share).tiers()
+
+def _topology(agent: AgentConfig) -> Topology:
+    return Topology(NumaNodes(), agent.tiers, pages.probe, agent.capacity_share)
+
+
+def _print_tiers(options: argparse.Namespace) -> None:
+    tiers = _topology(load_config(options.config).agent).tiers()
     if options.json:
         print(msgspec.json.encode(tiers).decode())
         return

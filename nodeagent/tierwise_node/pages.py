@@ -170,6 +170,13 @@ def takes_policy(mode: int, nodes: Sequence[int]) -> bool:
     return bool(_lib.pages_try_policy(mode, sum(1 << node for node in nodes)) == 0)
 
 
+def live_on(nodes: Sequence[int], others: Sequence[int]) -> None:
+    """Have this process's memory on `nodes`, also what it has on `others` already; for this thread and those that it
+    starts. Raises OSError: EALREADY where the thread has a memory policy."""
+    status = _lib.pages_live_on(sum(1 << node for node in nodes), sum(1 << node for node in others))
+    _check(status, f"have the agent's memory on nodes {list(nodes)}")
+
+
 def address_of(buffer: mmap.mmap) -> int:
     """Where a mapping of this process begins."""
     return int(_ffi.cast("uintptr_t", _ffi.from_buffer(buffer)))
