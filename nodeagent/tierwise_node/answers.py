@@ -136,9 +136,11 @@ class Answers:
             policy = step_policy(directive, record.directive, plan, record.memory, self._jobs.tiers())
         except (DirectiveError, ValueError) as error:
             return _refused(str(error))
+        # its own choice needs no policy, and keeps what a policy would end: huge pages from near, promotion by itself
+        own = policy.mode == "preferred_many" and self._topology.is_kernels_choice(policy.tiers)
         return {
             "status": "ok",
-            "policy": policy.mode,
+            "policy": "default" if own else policy.mode,
             "nodes": ",".join(map(str, self._topology.nodes(policy.tiers))),
             "numa_balancing": int(policy.numa_balancing),
             "degraded": "; ".join(plan.degraded),

@@ -135,6 +135,18 @@ class NumaNodes:
         online = parse_list((self._nodes / "online").read_text())
         return min((far for other, far in zip(online, row, strict=False) if other in with_cpus), default=10)
 
+    def kernel_prefers(self) -> tuple[int, ...]:
+        """The nodes that the kernel fills first whatever CPU asks, without a policy: those with CPUs, where each of
+        them is nearer to all others of them than to any node without. Empty: it depends on the CPU."""
+        online = parse_list((self._nodes / "online").read_text())
+        with_cpus = set(parse_list((self._nodes / "has_cpu").read_text()))
+        for node in with_cpus:
+            row = dict(zip(online, map(int, (self._nodes / f"node{node}/distance").read_text().split()), strict=False))
+            others = [far for other, far in row.items() if other not in with_cpus]
+            if others and max(row[other] for other in with_cpus) >= min(others):
+                return ()
+        return tuple(sorted(with_cpus))
+
     def _memory_tiers(self) -> Iterator[tuple[int, int]]:
         for folder in self._tiering.glob("memory_tier*"):
             for node in parse_list((folder / "nodelist").read_text()):

@@ -39,6 +39,7 @@ class Topology:
         facts = numa.facts()
         self._numa = numa
         self._share = capacity_share
+        self._kernel_prefers = numa.kernel_prefers()
         self._tiers = rank(kinds(facts, configured), figures(facts, probe), configured)
 
     @property
@@ -54,6 +55,10 @@ class Topology:
         """The NUMA nodes of some tiers, by number."""
         wanted = set(names)
         return tuple(sorted(node for tier in self._tiers if tier.name in wanted for node in tier.numa_nodes))
+
+    def is_kernels_choice(self, names: Iterable[TierName]) -> bool:
+        """Whether the kernel fills these tiers first by itself, for tasks without a policy."""
+        return self.nodes(names) == self._kernel_prefers
 
     def roomiest(self, name: TierName) -> tuple[int, ...]:
         """The NUMA nodes of a tier, the one with most free memory first."""

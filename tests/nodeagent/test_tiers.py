@@ -52,6 +52,26 @@ def test_two_sockets_are_one_tier_and_as_wide_as_both(tmp_path: Path) -> None:
     assert [tier.latency_ns for tier in topology.tiers()] == [110, 250]
 
 
+@pytest.mark.parametrize(
+    ("machine", "tier", "chosen"),
+    [(LAB, "dram", True), (LAB, "pmem", False), (ONE_NODE, "dram", True), (TWO_SOCKETS_WITH_CXL, "dram", False)],
+    ids=["one socket", "not the slower tier", "one node", "its CXL is nearer to a socket than the other socket"],
+)
+def test_what_the_kernel_fills_first_by_itself(
+    tmp_path: Path, machine: dict[int, Node], tier: str, chosen: bool
+) -> None:
+    assert Topology(NumaNodes(*build(tmp_path, machine)), {}, measured).is_kernels_choice([tier]) is chosen
+
+
+def test_two_sockets_whose_slow_tier_is_far_are_the_kernels_choice(tmp_path: Path) -> None:
+    machine = {
+        0: Node(cpus=True, distances=(10, 21, 28)),
+        1: Node(cpus=True, distances=(21, 10, 28)),
+        2: Node(distances=(28, 28, 10)),
+    }
+    assert Topology(NumaNodes(*build(tmp_path, machine)), {}, measured).is_kernels_choice(["dram"])
+
+
 def test_persistent_memory_is_known_by_its_bus_and_measured(tmp_path: Path) -> None:
     topology = Topology(NumaNodes(*build(tmp_path, OPTANE_WITHOUT_HMAT)), {}, measured)
     assert tiers(topology) == [("dram", 0, (0,)), ("pmem", 1, (1,))]
