@@ -1,4 +1,4 @@
-"""Page cache makes room for what starting jobs were promised.
+"""Page cache makes room for what starting jobs asked for.
 
 Our own moves reach the anonymous and shared memory of jobs. Page cache on a fast tier, much of it libraries that were
 read in and are not used again, is the kernel's: left alone it gives way only once the tier is full, while the first
@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tierwise.messages import Mechanism
-from tierwise.tiers import TierName
 from tierwise_node.numa import NumaNodes, kernel_demotes
 from tierwise_node.record import SECOND, JobRecord
 from tierwise_node.tiers import Topology
@@ -26,7 +25,7 @@ from tierwise_node.tiers import Topology
 log = logging.getLogger(__name__)
 SYS = Path("/sys")
 STARTING = 60.0
-"""Seconds from a job's start for which the room that it was promised and does not use yet is kept empty."""
+"""Seconds from a job's start for which room for what it asked for and does not use yet is kept empty."""
 LEAST = 1 << 20
 """Bytes that are not worth a call."""
 IN_VAIN = 0.1
@@ -64,12 +63,12 @@ class PageCache:
     def look(self, now: int) -> None:
         """Have page cache make what room it can on each tier but the slowest. `now`: ns since the epoch."""
         records = list(self._records.values())
-        wanted = {name: promised(records, name, now) for name in self._topology.order[:-1]}
-        if not any(wanted.values()) or not kernel_demotes(self._sysfs):  # most of the time no job is starting
+        wanted = awaited(records, now)
+        if not wanted or not kernel_demotes(self._sysfs):  # most of the time no job is starting
             return
-        for name, size in wanted.items():
+        for name in self._topology.order[:-1]:  # what leaves one is among what the next sends on
             nodes = self._topology.nodes([name])
-            lacks = size - sum(self._numa.empty(node) for node in nodes)
+            lacks = wanted - sum(self._numa.empty(node) for node in nodes)
             for node in nodes:
                 self._send_down(node, min(lacks // len(nodes), int(self._rate * self._interval)))
 
@@ -88,10 +87,11 @@ class PageCache:
                 self._again[node] = time.monotonic() + (time.monotonic() - begun) / IN_VAIN
 
 
-def promised(records: Iterable[JobRecord], tier: TierName, now: int) -> int:
-    """Bytes of a tier that the plans of starting jobs promise and that they don't use yet."""
+def awaited(records: Iterable[JobRecord], now: int) -> int:
+    """Bytes that starting jobs asked for and don't use yet, but for CAP. On which tier they were promised doesn't
+    matter: memory that waits on a slower tier than its class's may use idle room (lending)."""
     return sum(
-        max(record.plan.tiers.get(tier, 0) - record.found.get(tier, 0), 0)
+        max(sum(part.size for part in record.plan.parts if part.memory_class != "CAP") - sum(record.found.values()), 0)
         for record in records
         if record.plan is not None and now - record.started < STARTING * SECOND
     )
@@ -109,7 +109,7 @@ def mechanism(topology: Topology) -> Mechanism:
         return Mechanism(
             name, "off", "page cache makes no room for starting jobs: the kernel doesn't demote it, it would be lost"
         )
-    return Mechanism(name, "used", "page cache makes room for what starting jobs were promised")
+    return Mechanism(name, "used", "page cache makes room for what starting jobs asked for")
 
 
 def _reclaim(sysfs: Path, node: int) -> Path:
