@@ -110,6 +110,9 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes of cold memory of the slowest tier that the agent may page out to a zram of its own; 0: none."""
     interleave_weights: bool = True
     """Whether the agent owns the host's weighted-interleave weights (and restores them when it stops)."""
+    local_huge_pages: bool = True
+    """Whether the agent sets the host's transparent_hugepage/defrag to `defer`, so that no page fault takes a huge page
+    of a slower tier (and restores it when it stops)."""
     stage: StageConfig = StageConfig()
     shared_share: Share = 0.25
     """The part of all tiers together that one user's named regions may take on a node."""

@@ -17,6 +17,7 @@ from tierwise_node.cgroups import Cgroups
 from tierwise_node.deliveries import Deliveries
 from tierwise_node.doctor import Doctor
 from tierwise_node.hotness.hotness import Hotness
+from tierwise_node.huge_pages import HugePages
 from tierwise_node.interleave import InterleaveWeights
 from tierwise_node.jobs import Jobs
 from tierwise_node.journal import Journal
@@ -44,7 +45,7 @@ class Agent:
 
     def __init__(self, node: str, load: Callable[[], Config]) -> None:
         self._node, self._load = node, load
-        self._weights = InterleaveWeights()
+        self._weights, self._huge_pages = InterleaveWeights(), HugePages()
         self._server: Server | None = None
         self._answers: Answer | None = None
         self._below: Below | None = None
@@ -70,6 +71,7 @@ class Agent:
         if self._below is not None:
             self._below.give_back()
         self._weights.restore()
+        self._huge_pages.restore()
 
     async def _serve(self, config: Config, stop: asyncio.Event, reload: asyncio.Event, after_absence: bool) -> None:
         """One life between two (re)loads. What it knows of jobs is in the journal, so nothing is lost between."""
@@ -77,37 +79,36 @@ class Agent:
         numa = NumaNodes()
         topology = Topology(numa, agent.tiers, pages.probe, agent.capacity_share)
         cgroups = Cgroups(self._node, agent.cgroup)
-        journal = Journal(Path(self._path(agent.state)))
+        state = Path(self._path(agent.state))
+        journal = Journal(state)
         service = Service(config)
         planner = Planner(self._node, service.plan, agent.pin_share, service.heard)
         jobs = Jobs(self._node, topology, cgroups, journal, planner, agent.sample_interval, after_absence)
         deliveries = Deliveries(service, jobs, journal, agent.report_interval)
         rate = tier_rate(agent.move_limit, {tier.name: tier.bandwidth for tier in topology.tiers()})
-        pins = HardPins(Path(self._path(agent.state)) / "memory-min.json") if cgroups.version == 2 else None
+        pins = HardPins(state / "memory-min.json") if cgroups.version == 2 else None
         placer = Placer(topology, cgroups)
         placer.kept = self._memory.granting.kept
         watch = Watch(jobs, topology, placer, agent.sample_interval, rate, agent.margin, pins)
         page_cache = PageCache(jobs.records, topology, numa, agent.sample_interval, rate)
-        hotness = Hotness(jobs, self._node, Path(self._path(agent.state)))
-        self._below = below = Below(Path(self._path(agent.state)), agent.below_last, topology, cgroups, placer)
-        doctor = Doctor(topology, cgroups, self._weights, journal, deliveries, config, hotness, below)
+        hotness = Hotness(jobs, self._node, state)
+        self._below = below = Below(state, agent.below_last, topology, cgroups, placer)
+        doctor = Doctor(topology, cgroups, self._weights, self._huge_pages, journal, deliveries, config, hotness, below)
         staging = None
         if agent.stage.path:
             folder = Path(self._path(agent.stage.path))
             staging = Staging(self._node, folder, agent.stage, jobs, cgroups, service, topology.order)
         watch.windows, watch.observed, watch.below = hotness.windows, hotness.notice, below
-        marks = Path(self._path(agent.state)) / "ended"
         self._answers = answers = Answers(
-            jobs, cgroups, topology, doctor.look, marks, staging.answers if staging else None, hotness.heatmap
+            jobs, cgroups, topology, doctor.look, state / "ended", staging.answers if staging else None, hotness.heatmap
         )
         await answers.endings.look()  # before the first beat takes these jobs for lost
         tasks = [asyncio.create_task(each.run()) for each in (watch, hotness, deliveries, answers.endings, page_cache)]
-        tasks.append(asyncio.create_task(self._keep_weights(agent, topology)))
+        tasks += map(asyncio.create_task, (self._keep_weights(agent, topology), self._keep_huge_pages(agent, topology)))
         self._memory.use(jobs, cgroups, topology, agent.shared_share, agent.retain.replace("%n", self._node))
         if after_absence:
             self._memory.find_again(cgroups)
         tasks.append(asyncio.create_task(self._memory.run(agent.sample_interval)))
-        state = Path(self._path(agent.state))
         telemetry = telemetry_of(self._node, agent, state, service.telemetry, jobs, cgroups)
         tasks.append(asyncio.create_task(telemetry.run()))
         if staging is not None:
@@ -156,6 +157,17 @@ class Agent:
         while not self._weights.owned:
             await asyncio.sleep(agent.report_interval)
             self._weights.take(wanted)
+
+    async def _keep_huge_pages(self, agent: AgentConfig, topology: Topology) -> None:
+        """The same for how page faults look for huge pages."""
+        if not agent.local_huge_pages or len(topology.order) < 2:
+            self._huge_pages.state = "one tier only" if agent.local_huge_pages else "switched off by local_huge_pages"
+            self._huge_pages.restore()
+            return
+        self._huge_pages.take()
+        while not self._huge_pages.owned:
+            await asyncio.sleep(agent.report_interval)
+            self._huge_pages.take()
 
     def _reloaded(self, config: Config) -> Config:
         try:

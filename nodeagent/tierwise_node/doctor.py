@@ -22,6 +22,7 @@ from tierwise_node.cgroups import Cgroups
 from tierwise_node.deliveries import Deliveries
 from tierwise_node.hotness.hotness import Hotness
 from tierwise_node.hotness.kdamonds import occupant
+from tierwise_node.huge_pages import HugePages
 from tierwise_node.interleave import InterleaveWeights
 from tierwise_node.journal import Journal
 from tierwise_node.numa import kernel_demotes
@@ -47,6 +48,7 @@ class Doctor:
         topology: Topology,
         cgroups: Cgroups,
         weights: InterleaveWeights,
+        faults: HugePages,
         journal: Journal,
         deliveries: Deliveries,
         config: Config,
@@ -54,17 +56,17 @@ class Doctor:
         below: Below,
     ) -> None:
         self._hotness, self._below = hotness, below
-        self._topology, self._cgroups, self._weights = topology, cgroups, weights
+        self._topology, self._cgroups, self._weights, self._faults = topology, cgroups, weights, faults
         self._journal, self._deliveries, self._config = journal, deliveries, config
 
     def look(self) -> tuple[Mechanism, ...]:
         """A row for each mechanism. May take seconds where munged does not answer."""
         looks: tuple[Callable[[], Mechanism], ...] = (
             self._cgroup, self._tiering, self._figures, self._preferred_many, self._numa_balancing_flag,
-            self._weighted_interleave, self._interleave_weights, self._moves, self._huge_pages, _numa_balancing,
-            _demotion, lambda: page_cache(self._topology), self._below.mechanism, self._movable, self._memory_min,
-            self._damon, self._soft_dirty, _pagemap_scan, _pressure, self._munge, self._service, self._kept,
-            lambda: staging_and_scratch(self._config.agent.stage.path),
+            self._weighted_interleave, self._interleave_weights, self._moves, self._huge_pages, self._huge_page_faults,
+            _numa_balancing, _demotion, lambda: page_cache(self._topology), self._below.mechanism, self._movable,
+            self._memory_min, self._damon, self._soft_dirty, _pagemap_scan, _pressure, self._munge, self._service,
+            self._kept, lambda: staging_and_scratch(self._config.agent.stage.path),
         )  # fmt: skip
         return tuple(look() for look in looks)
 
@@ -115,6 +117,9 @@ class Doctor:
 
     def _interleave_weights(self) -> Mechanism:
         return Mechanism("interleave weights", "used" if self._weights.owned else "off", self._weights.state)
+
+    def _huge_page_faults(self) -> Mechanism:
+        return Mechanism("huge page faults", "used" if self._faults.owned else "off", self._faults.state)
 
     def _moves(self) -> Mechanism:
         try:

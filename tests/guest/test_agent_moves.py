@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import mmap
+import re
 import signal
 import subprocess
 import tempfile
@@ -134,13 +135,29 @@ def test_the_hosts_interleave_weights_are_the_bandwidths(agent: AgentProcess) ->
     assert [weight / sum(weights) for weight in weights] == pytest.approx([200 / 330, 100 / 330, 30 / 330], abs=0.01)
 
 
+def test_the_agents_own_memory_is_on_the_slowest_tier(agent: AgentProcess) -> None:
+    held = dict.fromkeys((DRAM, PMEM, CXL), 0)
+    for area in Path(f"/proc/{agent.pid}/numa_maps").read_text().splitlines():
+        if " anon=" in area:
+            for node, count in re.findall(r"\bN(\d+)=(\d+)", area):
+                held[int(node)] += int(count)
+    assert held[CXL] > 0.9 * sum(held.values()) > 0
+
+
+def test_page_faults_take_no_huge_pages_of_slower_tiers(agent: AgentProcess) -> None:
+    defrag = Path("/sys/kernel/mm/transparent_hugepage/defrag")
+    until(lambda: "[defer]" in defrag.read_text(), "the agent to set the host's huge pages")
+    rows = json.loads(agent.ask(op="doctor")["json"])
+    assert next(row["state"] for row in rows if row["name"] == "huge page faults") == "used"
+
+
 @pytest.mark.parametrize(
     ("directive", "policy", "nodes", "balancing"),
     [
-        ("lat", "preferred_many", "0", "1"),
+        ("lat", "default", "0", "1"),
         ("cap", "preferred_many", "2", "0"),
         ("bw", "weighted_interleave", "0,1,2", "0"),
-        ("lat:16M,cap", "preferred_many", "0", "0"),
+        ("lat:16M,cap", "default", "0", "0"),
     ],
 )
 def test_the_initial_policy_of_each_class(
