@@ -14,7 +14,7 @@ from tiering.measure import Trial, measure
 from tiering.validate import TOLERANCE, validate
 
 FOLDER = BUILD / "tiering"
-COMPARED = ("ideal", "constrained", "kernel", "damon", "tierwise")
+COMPARED = ("ideal", "constrained", "kernel", "kernel-defer", "damon", "tierwise")
 
 
 @click.group()

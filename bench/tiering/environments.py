@@ -21,7 +21,8 @@ class Environment:
     manager: str = ""
 
 
-_EVERYWHERE = {MGLRU: "y", DAMON_STAT: "N"}
+DEFRAG = "/sys/kernel/mm/transparent_hugepage/defrag"
+_EVERYWHERE = {MGLRU: "y", DAMON_STAT: "N", DEFRAG: "madvise"}
 _QUIET = {**_EVERYWHERE, BALANCING: "0", DEMOTION: "0"}
 _TIERING = {**_EVERYWHERE, BALANCING: "2", DEMOTION: "1"}
 
@@ -31,6 +32,7 @@ ENVIRONMENTS = {
         Environment("ideal", "dram", _QUIET),
         Environment("constrained", "swap", _QUIET),
         Environment("kernel", "tiers", _TIERING),
+        Environment("kernel-defer", "tiers", {**_TIERING, DEFRAG: "defer"}),
         Environment("tierwise", "tiers", _TIERING, manager="tierwise"),
         Environment("default", "tiers", _QUIET),
         Environment("uniform", "tiers", _QUIET, manager="interleave"),

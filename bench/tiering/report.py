@@ -11,12 +11,13 @@ from figures import Figure, machine, publish
 
 from tiering.compare import Estimate, against_the_claim, by_workflow, estimate, means, pairs
 from tiering.machine import model_machine
+from tiering.model import geometric_mean
 from tiering.plot import plot
 from tiering.results import SYSTEM, Result, load
 from tiering.sizes import DIRECTIVES, DRAM_SHARE
 from tiering.validate import Ratio
 
-OURS, KERNEL, IDEAL = "tierwise", "kernel", "ideal"
+OURS, KERNEL, IDEAL, DEFERRED = "tierwise", "kernel", "ideal", "kernel-defer"
 SLOWEST = "slowest CPU"
 PEERS = {"kernel": "kernel_tiering", "constrained": "constrained", "ideal": "ideal", "damon": "damon"}
 
@@ -34,13 +35,14 @@ def validation(ratios: Sequence[Ratio], folder: Path) -> None:
 
 def report(folder: Path, docs: Path | None) -> None:
     """Everything that the trials in `folder` have to say. ValueError without any."""
-    results = [result for result in load(folder) if result.dram == DRAM_SHARE]
+    every = load(folder)
+    results = [result for result in every if result.dram == DRAM_SHARE]
     if not results:
         raise ValueError(f"no trials in {folder}: `python -m tiering measure` first")
     runs = min(_runs(results, environment) for environment in {result.environment for result in results})
     publish("tiering", _figures(results), runs)
     if docs is not None:
-        (docs / "tiering-results.md").write_text(_document(results, folder))
+        (docs / "tiering-results.md").write_text(_document(results, every, folder))
         plot(results, docs / "tiering.svg")
 
 
@@ -72,7 +74,8 @@ def _figures(results: Sequence[Result]) -> list[Figure]:
                 text = f"{name}, {workflow}, ours ÷ {peer}"
                 found.append(Figure(f"{name}_vs_{key}_{workflow}", text, float(np.mean(ratios))))
     if headroom and ours:  # one more each: none is a good number of faults
-        ratio = (_faults(together, OURS) + 1) / (_faults(together, KERNEL) + 1)
+        ours_had, theirs_had = (_job_faults(together, name, "major_faults") for name in (OURS, KERNEL))
+        ratio = (ours_had + 1) / (theirs_had + 1)
         text = "major faults, (ours + 1) ÷ (kernel + 1)"
         found.append(Figure("major_faults_vs_kernel_tiering", text, ratio, at_most=1.0))
     return found
@@ -83,16 +86,12 @@ def _mean(results: Sequence[Result], ours: str, theirs: str) -> Estimate | None:
     return estimate(means(found, model_machine())) if found else None
 
 
-def _faults(results: Sequence[Result], environment: str) -> float:
-    counts = [
-        sum(job["major_faults"] for job in result.jobs.values())
-        for result in results
-        if result.environment == environment
-    ]
+def _job_faults(results: Sequence[Result], environment: str, kind: str) -> float:
+    counts = [sum(job[kind] for job in result.jobs.values()) for result in results if result.environment == environment]
     return float(np.mean(counts))
 
 
-def _document(results: Sequence[Result], folder: Path) -> str:
+def _document(results: Sequence[Result], every: Sequence[Result], folder: Path) -> str:
     dates = sorted(path.stat().st_mtime for path in folder.glob("*.json"))
     day = str(np.datetime64(int(dates[-1]), "s"))[:10]
     parts = [
@@ -106,12 +105,15 @@ def _document(results: Sequence[Result], folder: Path) -> str:
     ):
         if chosen:
             parts += [f"### {name}\n", _times(chosen), _ratios(chosen)]
-    parts += ["### What the kernel counted, together\n", _kernel([result for result in results if result.together])]
+    together = [result for result in results if result.together]
+    parts += ["### What the kernel counted, together\n", _kernel(together)]
+    parts += ["### Faults of the programs, together\n", _program_faults(together)]
+    parts += ["### DRAM as a share of what the programs use, together\n", _by_share(every)]
     return "\n".join(parts)
 
 
 def _environments(results: Sequence[Result]) -> list[str]:
-    order = ["ideal", "kernel", "damon", "tierwise", "constrained", "default", "uniform"]
+    order = ["ideal", "kernel", "kernel-defer", "damon", "tierwise", "constrained", "default", "uniform"]
     present = {result.environment for result in results}
     return [name for name in order if name in present]
 
@@ -137,12 +139,48 @@ def _cell(results: Sequence[Result], environment: str, what: str) -> str:
 
 def _ratios(results: Sequence[Result]) -> str:
     rows = ["| geometric mean of | ratio | the model's variants that turn it around |", "|---|---|---|"]
-    for ours, theirs in [(KERNEL, IDEAL), ("damon", KERNEL), *((OURS, peer) for peer in PEERS)]:
+    for ours, theirs in [(KERNEL, IDEAL), ("damon", KERNEL), *((OURS, peer) for peer in PEERS), (OURS, DEFERRED)]:
         found = pairs(results, ours, theirs)
         if found:
             turned = ", ".join(against_the_claim(found, model_machine())) or "none"
             rows.append(f"| {ours} ÷ {theirs} | {estimate(means(found, model_machine()))} | {turned} |")
     return "\n".join([*rows, ""])
+
+
+def _program_faults(results: Sequence[Result]) -> str:
+    """A run's minor and major faults while the programs work (figure 8.8)."""
+    environments = _environments(results)
+    rows = [f"| faults | {' | '.join(environments)} |", "|---|" + "---|" * len(environments)]
+    for kind in ("minor", "major"):
+        sums = [_job_faults(results, environment, f"{kind}_faults") for environment in environments]
+        rows.append(f"| {kind} | " + " | ".join(f"{faults:,.0f}" for faults in sums) + " |")
+    return "\n".join([*rows, ""])
+
+
+def _by_share(results: Sequence[Result]) -> str:
+    """Geometric means over the workflows, times that of all in DRAM, by how much of their memory DRAM has room for
+    (figures 8.5 to 8.7); the rest is on slower tiers."""
+    together = [result for result in results if result.together]
+    ideal = _mean_times([result for result in together if result.environment == IDEAL])
+    environments = [name for name in _environments(together) if name not in (IDEAL, "constrained")]
+    if not ideal:
+        return "Nothing with all in DRAM to compare with.\n"
+    rows = [f"| DRAM | {' | '.join(environments)} |", "|---|" + "---|" * len(environments)]
+    for share in sorted({result.dram for result in together}):
+        cells = []
+        for environment in environments:
+            runs = [result for result in together if (result.environment, result.dram) == (environment, share)]
+            times = _mean_times(runs)
+            ratio = geometric_mean([times[name] / ideal[name] for name in ideal]) if times else 0.0
+            cells.append(f"{ratio:.2f} ({len(runs)})" if times else "–")
+        rows.append(f"| {share:.0%} | {' | '.join(cells)} |")
+    return "\n".join(["Times that of all in DRAM; in brackets how many runs.\n", *rows, ""])
+
+
+def _mean_times(results: Sequence[Result]) -> dict[str, float]:
+    """Mean time of each workflow; empty without a run."""
+    times = [result.times(model_machine()) for result in results]
+    return {name: float(np.mean([each[name] for each in times])) for name in DIRECTIVES} if times else {}
 
 
 def _kernel(results: Sequence[Result]) -> str:
