@@ -80,6 +80,7 @@ def decide(holdings: Sequence[Holding], levels: Sequence[Level], recent: Recent,
                     moves[each.job_id, move.why].append(move)
         limits = _limits(moves, limit)
         for name, its in moves.items():
+            its.sort(key=lambda move: move.target * way)
             chosen.extend(_within(its, limits[name], min(limit, HUGE)))
     repairs = [move for move in ups if move.why == REPAIR]
     others = [move for move in ups if move.why != REPAIR]

@@ -272,6 +272,15 @@ def test_jobs_that_a_limit_gives_less_than_a_huge_page_each_take_turns():
     assert [machine.on(job_id, 0) for job_id in range(1, 9)] == [AREA] * 8
 
 
+def test_what_finds_no_room_keeps_nothing_that_makes_room_from_the_limit():
+    machine = Machine((AREA + AREA // 2, 0, 0), margin=0)
+    machine.add(1, [0.0] * 10, [0] * 9 + [1], lat(10 * AREA), trusted=False)
+    machine.add(2, [0.0] * 8, [0] * 6 + [2, 1], lat(8 * AREA))
+    for _ in range(4):
+        machine.beat(limit=AREA)
+    assert machine.free[0] < HUGE
+
+
 def test_what_a_young_mixed_job_lacks_waits_for_its_heat_and_takes_nobodys_turn():
     machine = Machine((GIB, GIB, GIB))
     machine.add(1, [0.0] * 4, [2] * 4, mixed(2 * AREA, 2 * AREA, pinned=2 * AREA), trusted=False, young=True)
@@ -383,6 +392,7 @@ def test_it_comes_to_rest_while_heat_stays_and_no_page_moves_twice(machine, limi
             earlier = [(start, end) for start, end, target in left[move.job_id] if target == move.source]
             assert not any(start < move.end and move.start < end for start, end in earlier)
             left[move.job_id].append((move.start, move.end, move.target))
+    machine.jobs = {job_id: replace(each, young=False) for job_id, each in machine.jobs.items()}  # none is for ever
     for _ in range(10):
         machine.beat(seconds=SETTLED + 1)
     assert machine.beat(seconds=SETTLED + 1) == []
