@@ -11,7 +11,7 @@ import numpy as np
 from tiering.model import Machine, geometric_mean, variants
 from tiering.results import Result
 
-T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """Student's t for the 95 % interval of the mean of so many runs."""
 
 
