@@ -9,6 +9,7 @@ with Guest("three-tiers", nodes=2) as guest:
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -57,7 +58,8 @@ class Guest:
         self._qemu = qemu
         self._suite = suite
         self._switch = Switch()
-        self._folder = Path(tempfile.mkdtemp(prefix="tierwise-lab-"))
+        # Where QEMU would put what nodes write, too: more than a /tmp in memory may hold.
+        self._folder = Path(tempfile.mkdtemp(prefix="tierwise-lab-", dir=os.environ.get("TMPDIR", "/var/tmp")))
 
     def __enter__(self) -> Guest:
         try:
@@ -145,7 +147,7 @@ class Guest:
             network=ends[1].fileno() if self._count > 1 else None,
             extra=self._qemu,
         )
-        process = qemu.start(argv, ends)
+        process = qemu.start(argv, ends, self._folder)
         for end in ends:
             end.close()
         return VirtualNode(number, process, port, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -55,15 +56,20 @@ def command(
     return [*argv, *extra]
 
 
-def start(argv: list[str], ends: list[socket.socket]) -> subprocess.Popen[bytes]:
+def start(argv: list[str], ends: list[socket.socket], folder: Path) -> subprocess.Popen[bytes]:
     """Start it outside the terminal's process group, so that Ctrl-C is ours to handle, and so that the kernel kills it
-    when the thread that called this ends, however that happens. It inherits `ends`."""
+    when the thread that called this ends, however that happens. It inherits `ends`.
+
+    What the guest writes goes to files in `folder`. QEMU unlinks them once they are open, but a QEMU that is killed
+    before leaves them: whoever made the folder removes it.
+    """
     need("qemu-system-x86_64", "setpriv")
     return subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "--", *argv],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(folder)},
         start_new_session=True,
         pass_fds=[end.fileno() for end in ends],
     )
