@@ -3,7 +3,7 @@ manual, a table in Markdown and a plot."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +24,13 @@ PEERS = {"kernel": "kernel_tiering", "constrained": "constrained", "ideal": "ide
 
 def validation(ratios: Sequence[Ratio], folder: Path) -> None:
     """Print the clock's ratios beside the configured ones, and keep them for the manual."""
-    lines = ["| walk | tier | configured | clock | error |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {each.kind} | {each.tier} | {each.configured:.3f} | {each.clocked:.3f} | {each.error:+.1%} |"
+    rows = {
+        f"{each.kind}, {each.tier}": [f"{each.configured:.3f}", f"{each.clocked:.3f}", f"{each.error:+.1%}"]
         for each in ratios
-    ]
-    (folder / "validation.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    }
+    table = _table("walk, tier", ["configured", "clock", "error"], rows)
+    (folder / "validation.md").write_text(table)
+    print(table)
 
 
 def report(folder: Path, docs: Path | None) -> None:
@@ -118,14 +118,21 @@ def _environments(results: Sequence[Result]) -> list[str]:
     return [name for name in order if name in present]
 
 
+def _table(what: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """In Markdown: a column for the rows' names, called `what`, and the others."""
+    lines = [f"| {' | '.join((what, *columns))} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {' | '.join((name, *cells))} |" for name, cells in rows.items()]
+    return "\n".join([*lines, ""])
+
+
 def _times(results: Sequence[Result]) -> str:
     environments = _environments(results)
-    rows = [f"| workflow | {' | '.join(environments)} |", "|---|" + "---|" * len(environments)]
-    for workflow in (*DIRECTIVES, SYSTEM, SLOWEST):
-        cells = [_cell(results, environment, workflow) for environment in environments]
-        rows.append(f"| {workflow} | {' | '.join(cells)} |")
-    counts = " | ".join(str(_runs(results, environment)) for environment in environments)
-    return "\n".join([*rows, f"| runs | {counts} |", ""])
+    rows = {
+        workflow: [_cell(results, environment, workflow) for environment in environments]
+        for workflow in (*DIRECTIVES, SYSTEM, SLOWEST)
+    }
+    rows["runs"] = [str(_runs(results, environment)) for environment in environments]
+    return _table("workflow", environments, rows)
 
 
 def _cell(results: Sequence[Result], environment: str, what: str) -> str:
@@ -138,23 +145,23 @@ def _cell(results: Sequence[Result], environment: str, what: str) -> str:
 
 
 def _ratios(results: Sequence[Result]) -> str:
-    rows = ["| geometric mean of | ratio | the model's variants that turn it around |", "|---|---|---|"]
+    rows = {}
     for ours, theirs in [(KERNEL, IDEAL), ("damon", KERNEL), *((OURS, peer) for peer in PEERS), (OURS, DEFERRED)]:
         found = pairs(results, ours, theirs)
         if found:
             turned = ", ".join(against_the_claim(found, model_machine())) or "none"
-            rows.append(f"| {ours} ÷ {theirs} | {estimate(means(found, model_machine()))} | {turned} |")
-    return "\n".join([*rows, ""])
+            rows[f"{ours} ÷ {theirs}"] = [str(estimate(means(found, model_machine()))), turned]
+    return _table("geometric mean of", ["ratio", "the model's variants that turn it around"], rows)
 
 
 def _program_faults(results: Sequence[Result]) -> str:
     """A run's minor and major faults while the programs work (figure 8.8)."""
     environments = _environments(results)
-    rows = [f"| faults | {' | '.join(environments)} |", "|---|" + "---|" * len(environments)]
-    for kind in ("minor", "major"):
-        sums = [_job_faults(results, environment, f"{kind}_faults") for environment in environments]
-        rows.append(f"| {kind} | " + " | ".join(f"{faults:,.0f}" for faults in sums) + " |")
-    return "\n".join([*rows, ""])
+    rows = {
+        kind: [f"{_job_faults(results, environment, f'{kind}_faults'):,.0f}" for environment in environments]
+        for kind in ("minor", "major")
+    }
+    return _table("faults", environments, rows)
 
 
 def _by_share(results: Sequence[Result]) -> str:
@@ -165,7 +172,7 @@ def _by_share(results: Sequence[Result]) -> str:
     environments = [name for name in _environments(together) if name not in (IDEAL, "constrained")]
     if not ideal:
         return "Nothing with all in DRAM to compare with.\n"
-    rows = [f"| DRAM | {' | '.join(environments)} |", "|---|" + "---|" * len(environments)]
+    rows = {}
     for share in sorted({result.dram for result in together}):
         cells = []
         for environment in environments:
@@ -173,8 +180,8 @@ def _by_share(results: Sequence[Result]) -> str:
             times = _mean_times(runs)
             ratio = geometric_mean([times[name] / ideal[name] for name in ideal]) if times else 0.0
             cells.append(f"{ratio:.2f} ({len(runs)})" if times else "–")
-        rows.append(f"| {share:.0%} | {' | '.join(cells)} |")
-    return "\n".join(["Times that of all in DRAM; in brackets how many runs.\n", *rows, ""])
+        rows[f"{share:.0%}"] = cells
+    return "Times that of all in DRAM; in brackets how many runs.\n\n" + _table("DRAM", environments, rows)
 
 
 def _mean_times(results: Sequence[Result]) -> dict[str, float]:
@@ -186,11 +193,11 @@ def _mean_times(results: Sequence[Result]) -> dict[str, float]:
 def _kernel(results: Sequence[Result]) -> str:
     environments = _environments(results)
     names = sorted({name for result in results for name in result.kernel})
-    rows = [f"| counter | {' | '.join(environments)} |", "|---|" + "---|" * len(environments)]
-    for name in names:
-        cells = [
+    rows = {
+        name: [
             f"{np.mean([result.kernel[name] for result in results if result.environment == environment]):,.0f}"
             for environment in environments
         ]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join([*rows, ""])
+        for name in names
+    }
+    return _table("counter", environments, rows)

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tierwise.config import AgentConfig, Config
@@ -144,30 +145,24 @@ class Agent:
         return await self._answers(peer, fields)
 
     async def _keep_weights(self, agent: AgentConfig, topology: Topology) -> None:
-        """Own the host's interleave weights; where another agent does, take over when it stops."""
+        """Own the host's interleave weights, if that is allowed."""
         if not agent.interleave_weights:
-            self._weights.state = "switched off by agent.interleave_weights"
-            self._weights.restore()
-            return
+            return self._weights.leave("switched off by agent.interleave_weights")
         per_node = {
             node: tier.bandwidth // len(tier.numa_nodes) for tier in topology.tiers() for node in tier.numa_nodes
         }
         wanted = dict(zip(per_node, weights(list(per_node.values())), strict=True))
-        self._weights.take(wanted)
-        while not self._weights.owned:
-            await asyncio.sleep(agent.report_interval)
-            self._weights.take(wanted)
+        await self._weights.keep(partial(self._weights.take, wanted), agent.report_interval)
+        return None
 
     async def _keep_huge_pages(self, agent: AgentConfig, topology: Topology) -> None:
-        """The same for how page faults look for huge pages."""
-        if not agent.local_huge_pages or len(topology.order) < 2:
-            self._huge_pages.state = "one tier only" if agent.local_huge_pages else "switched off by local_huge_pages"
-            self._huge_pages.restore()
-            return
-        self._huge_pages.take()
-        while not self._huge_pages.owned:
-            await asyncio.sleep(agent.report_interval)
-            self._huge_pages.take()
+        """Own how page faults look for huge pages, if that is allowed and there is a slower tier to keep them from."""
+        if not agent.local_huge_pages:
+            return self._huge_pages.leave("switched off by agent.local_huge_pages")
+        if len(topology.order) < 2:
+            return self._huge_pages.leave("one tier only")
+        await self._huge_pages.keep(self._huge_pages.take, agent.report_interval)
+        return None
 
     def _reloaded(self, config: Config) -> Config:
         try:

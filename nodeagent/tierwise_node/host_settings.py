@@ -1,14 +1,16 @@
-"""Settings of the kernel that belong to the whole host: owned, set and given back by one agent.
+"""Settings of the kernel that belong to the whole host, files of one folder: owned, set and given back by one agent.
 
 Several agents may run on a host: whoever holds the lock file owns the settings. The file holds what the kernel had
 before, so that the next owner gives that back even when the last one was killed.
 """
 
+import asyncio
 import fcntl
 import logging
 import os
 import stat
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,8 +21,8 @@ log = logging.getLogger(__name__)
 class HostSettings(ABC):
     """Owned from the first `_acquire` that succeeds to `restore`. `state` says for doctor how that went."""
 
-    def __init__(self, lock: Path, what: str) -> None:
-        self._lock, self._what = lock, what
+    def __init__(self, sysfs: Path, lock: Path, what: str) -> None:
+        self._sysfs, self._lock, self._what = sysfs, lock, what
         self._file: int | None = None
         self.state = "not set yet"
 
@@ -28,6 +30,18 @@ class HostSettings(ABC):
     def owned(self) -> bool:
         """Whether this agent owns the settings."""
         return self._file is not None
+
+    async def keep(self, take: Callable[[], None], pause: float) -> None:
+        """`take` them; where another agent owns them, again every `pause` seconds until it has stopped."""
+        take()
+        while not self.owned:
+            await asyncio.sleep(pause)
+            take()
+
+    def leave(self, why: str) -> None:
+        """Don't own them: as `restore`, and say why."""
+        self.state = why
+        self.restore()
 
     def restore(self) -> None:
         """Give the kernel its own settings back."""
@@ -41,9 +55,18 @@ class HostSettings(ABC):
     def _current(self) -> dict[str, str]:
         """What the kernel has now, by name."""
 
-    @abstractmethod
     def _write(self, name: str, value: str) -> None:
         """Set one of them; what can't be set is logged."""
+        try:
+            (self._sysfs / name).write_text(value)
+        except OSError as error:
+            level = logging.INFO if self._may_refuse(name, error) else logging.WARNING
+            log.log(level, "could not write %s to %s: %s", value, self._sysfs / name, error.strerror)
+
+    def _may_refuse(self, name: str, error: OSError) -> bool:
+        """Whether the kernel does so on some hosts, and nobody has to do anything."""
+        del name, error
+        return False
 
     def _acquire(self) -> bool:
         """Own the settings; keep what the kernel has now, unless a killed owner left that already."""

@@ -6,13 +6,11 @@ any node that has a free one: from a slow tier, while a faster one has all the r
 them in the background (Documentation/admin-guide/mm/transhuge.rst; alloc_pages_mpol in mm/mempolicy.c).
 """
 
-import logging
 import re
 from pathlib import Path
 
 from tierwise_node.host_settings import HostSettings
 
-log = logging.getLogger(__name__)
 SYSFS = Path("/sys/kernel/mm/transparent_hugepage")
 LOCK = Path("/run/lock/tierwise-huge-pages")
 DEFER = "defer"
@@ -24,8 +22,7 @@ class HugePages(HostSettings):
     """Owns how page faults look for huge pages between `take` and `restore`."""
 
     def __init__(self, sysfs: Path = SYSFS, lock: Path = LOCK) -> None:
-        super().__init__(lock, "how huge pages are looked for")
-        self._sysfs = sysfs
+        super().__init__(sysfs, lock, "how huge pages are looked for")
 
     def take(self) -> None:
         """Keep page faults from taking huge pages of slower tiers, unless the kernel has no huge pages, or another
@@ -42,9 +39,3 @@ class HugePages(HostSettings):
         except OSError:
             return {}
         return {_FILE: chosen[1]} if chosen else {}
-
-    def _write(self, name: str, value: str) -> None:
-        try:
-            (self._sysfs / name).write_text(value)
-        except OSError as error:
-            log.warning("could not write %s to %s: %s", value, self._sysfs / name, error.strerror)

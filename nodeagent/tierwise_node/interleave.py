@@ -1,13 +1,11 @@
 """The host's weights for weighted interleave (since Linux 6.9)."""
 
 import errno
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from tierwise_node.host_settings import HostSettings
 
-log = logging.getLogger(__name__)
 SYSFS = Path("/sys/kernel/mm/mempolicy/weighted_interleave")
 LOCK = Path("/run/lock/tierwise-interleave")
 _AUTO = ("auto", "__auto_type")
@@ -18,8 +16,7 @@ class InterleaveWeights(HostSettings):
     """Owns the weights between `take` and `restore`."""
 
     def __init__(self, sysfs: Path = SYSFS, lock: Path = LOCK) -> None:
-        super().__init__(lock, "the interleave weights")
-        self._sysfs = sysfs
+        super().__init__(sysfs, lock, "the interleave weights")
 
     def take(self, weights: Mapping[int, int]) -> None:
         """Set the weights, node by node, unless the kernel has none or another agent owns them."""
@@ -36,10 +33,6 @@ class InterleaveWeights(HostSettings):
     def _rank(self, name: str) -> int:
         return int(name in _AUTO)  # a weight written after `auto` would end it
 
-    def _write(self, name: str, value: str) -> None:
-        try:
-            (self._sysfs / name).write_text(value)
-        except OSError as error:
-            # ENODEV for `auto`: the kernel knows no bandwidths, so its own weights are those just written
-            level = logging.INFO if name in _AUTO and error.errno == errno.ENODEV else logging.WARNING
-            log.log(level, "could not write %s to %s: %s", value, self._sysfs / name, error.strerror)
+    def _may_refuse(self, name: str, error: OSError) -> bool:
+        # `auto` where the kernel knows no bandwidths: its own weights are those just written
+        return name in _AUTO and error.errno == errno.ENODEV

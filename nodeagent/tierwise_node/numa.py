@@ -128,22 +128,24 @@ class NumaNodes:
             return None
 
     def _distance(self, node: int, with_cpus: set[int]) -> int:
+        return min((far for other, far in self._distances(node).items() if other in with_cpus), default=10)
+
+    def _distances(self, node: int) -> dict[int, int]:
+        """ACPI SLIT's distance from a node to each that is online. Empty: this one is not."""
         try:
-            row = [int(word) for word in (self._nodes / f"node{node}/distance").read_text().split()]
+            row = (self._nodes / f"node{node}/distance").read_text()
         except OSError:
-            return 10
-        online = parse_list((self._nodes / "online").read_text())
-        return min((far for other, far in zip(online, row, strict=False) if other in with_cpus), default=10)
+            return {}
+        return dict(zip(parse_list((self._nodes / "online").read_text()), map(int, row.split()), strict=False))
 
     def kernel_prefers(self) -> tuple[int, ...]:
         """The nodes that the kernel fills first whatever CPU asks, without a policy: those with CPUs, where each of
         them is nearer to all others of them than to any node without. Empty: it depends on the CPU."""
-        online = parse_list((self._nodes / "online").read_text())
         with_cpus = set(parse_list((self._nodes / "has_cpu").read_text()))
         for node in with_cpus:
-            row = dict(zip(online, map(int, (self._nodes / f"node{node}/distance").read_text().split()), strict=False))
+            row = self._distances(node)
             others = [far for other, far in row.items() if other not in with_cpus]
-            if others and max(row[other] for other in with_cpus) >= min(others):
+            if others and max(row.get(other, 10) for other in with_cpus) >= min(others):
                 return ()
         return tuple(sorted(with_cpus))
 
