@@ -2,8 +2,8 @@
  *
  *     -plugin libtierclock.so,out=FILE,nodes=START-END+START-END
  *
- * Until the guest says so (marks.h) nothing is counted and nothing is slowed down. Needs one thread for all CPUs, which
- * -icount implies: counters have no locks. Instruction fetches and DMA are not seen. */
+ * Until the guest first says so (marks.h) nothing is counted and nothing is slowed down. Needs one thread for all CPUs,
+ * which -icount implies: counters have no locks. Instruction fetches and DMA are not seen. */
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +34,9 @@ static int nodes;
 static FILE *out;
 static qemu_plugin_id_t self;
 static bool counting;
+/* From the first count on, all code calls us. It stays so: QEMU before 8.0 keeps a pointer to the callbacks of an
+ * instruction that faulted, and to drop translated code frees them: the next access of a helper would call anything. */
+static bool instrumented;
 
 /* Each translation block adds to one counter, inline; what came since `charged` belongs to `running`. */
 static uint64_t executed;
@@ -80,6 +83,8 @@ static void beyond_first(struct cpu *cpu, unsigned number, qemu_plugin_meminfo_t
 static void on_access(unsigned number, qemu_plugin_meminfo_t info, uint64_t address, void *data)
 {
     (void)data;
+    if (!counting)
+        return;
     struct cpu *cpu = &cpus[number];
     bool store = qemu_plugin_mem_is_store(info);
     if (number != running)
@@ -102,7 +107,10 @@ static void translate_anew(qemu_plugin_id_t id)
 static void on_mark(unsigned number, void *data)
 {
     char kind = (char)(uintptr_t)data;
-    charge(number);
+    if (counting)
+        charge(number);
+    charged = executed;
+    running = number;
     if (kind == MARK_BEGIN || kind == MARK_END) {
         write_counts(out, kind, number, &cpus[number].counts, nodes);
     } else if (counting != (kind == MARK_ON)) {
@@ -110,7 +118,9 @@ static void on_mark(unsigned number, void *data)
         for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++)
             if (cpus[cpu].counts.instructions)
                 write_counts(out, kind, cpu, &cpus[cpu].counts, nodes);
-        qemu_plugin_reset(self, translate_anew); /* drops all translated code */
+        if (!instrumented)
+            qemu_plugin_reset(self, translate_anew); /* drops all translated code */
+        instrumented = true;
     }
 }
 
@@ -128,14 +138,14 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
     (void)id;
     size_t count = qemu_plugin_tb_n_insns(tb);
 
-    if (counting)
+    if (instrumented)
         qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &executed, count);
     for (size_t i = 0; i < count; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         char kind;
         if (is_mark(insn, &kind))
             qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)kind);
-        if (counting)
+        if (instrumented)
             qemu_plugin_register_vcpu_mem_cb(insn, on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
     }
 }

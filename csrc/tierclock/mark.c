@@ -9,7 +9,7 @@ void tier_clock_on(void)
     MARK(MARK_ON);
 }
 
-/* The clock stops; the guest is as fast as without it again. */
+/* The clock stops. The guest stays slower than before it first ran. */
 void tier_clock_off(void)
 {
     MARK(MARK_OFF);

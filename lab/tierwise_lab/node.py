@@ -71,7 +71,7 @@ class Command:
         if not self._ended.wait(timeout):
             self._give_up(timeout)
         if self._code is None:
-            raise LabError(f"{self._node.name} died while it ran {' '.join(self.argv)}\n{self._node.console_tail()}")
+            raise LabError(f"{self._node.name} died while it ran {' '.join(self.argv)}: {self._node.last_words()}")
         return Completed(self.argv, self._code, self._text(Kind.STDOUT), self._text(Kind.STDERR))
 
     def done(self) -> bool:
@@ -209,11 +209,16 @@ class VirtualNode:
         """Wait until the guest takes commands. LabError with QEMU's words or the console's last lines if not."""
         if self._ready.wait(timeout) and self.alive():
             return
-        why = f"not up within {timeout:g} s" if self.alive() else f"QEMU ended with {self._process.returncode}"
+        why = f"not up within {timeout:g} s and killed, " if self.alive() else ""
+        raise LabError(f"{self.name}: {why}{self.last_words()}")
+
+    def last_words(self) -> str:
+        """How QEMU ended, and what it and the console said last. It is killed if it has not ended."""
         self.kill()
         assert self._process.stderr is not None
         said = self._process.stderr.read().decode(errors="replace").strip()
-        raise LabError("\n".join(filter(None, [f"{self.name}: {why}", said, self.console_tail()])))
+        how = f"QEMU ended with {self._process.returncode}"
+        return "\n".join(filter(None, [how, said, self.console_tail()]))
 
     def kill(self) -> None:
         """SIGKILL its QEMU, and wait until it and our reader are gone. Harmless when repeated."""
