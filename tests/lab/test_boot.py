@@ -159,5 +159,5 @@ def test_a_node_that_hangs_is_killed(guest: Guest) -> None:
     with pytest.raises(LabError, match="the node hangs: it was killed"):
         node.run(["true"], timeout=1)
     assert not node.alive()
-    with pytest.raises(LabError, match="node1 died.*QEMU ended with -9"):
+    with pytest.raises(LabError, match=r"node1 died.*QEMU ended with -9"):
         node.run(["true"])
