@@ -103,7 +103,7 @@ bench-containers: setup venv  ## Starts of a container image, staged and plain (
 bench-memory: setup venv spank  ## Where the user library's memory lands, and what allocating costs (3 minutes)
 	PYTHONPATH=lab $(BIN)/python bench/memory.py
 
-figures: venv  ## docs/figures.md, from what the benchmarks found when they last ran here
+figures: venv  ## docs/figures.md, from what the benchmarks found when they last ran
 	PYTHONPATH=bench $(BIN)/python bench/page.py
 
 FUZZ_SECONDS ?= 600

@@ -1,4 +1,4 @@
-"""docs/figures.md: what the benchmarks found when they last ran here (`make figures`)."""
+"""docs/figures.md: what each benchmark found when it last ran (`make figures`)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ than rates. What memory tiering is worth has a page of its own, [tiering.md](tie
 """
 
 
-def page(sections: list[Path]) -> str:
-    """The page of these sections, in their order."""
-    return "\n".join([HEAD, *(section.read_text() for section in sections)])
+def sections(text: str) -> dict[str, str]:
+    """The sections of a page by name, each from its `## NAME` on."""
+    return {section.split("\n", 1)[0]: f"## {section.rstrip()}\n" for section in f"\n{text}".split("\n## ")[1:]}
 
 
 def main() -> None:
-    sections = sorted(path for path in BUILD.glob("*.md") if not path.stem.endswith("-part"))
-    if not sections:
+    """Benchmarks that did not run here keep the section that they have: it says when and where they ran."""
+    found = {path.stem: path.read_text() for path in BUILD.glob("*.md") if not path.stem.endswith("-part")}
+    if not found:
         sys.exit(f"{BUILD} has no figures yet: run a benchmark, e.g. make bench-submit")
-    PAGE.write_text(page(sections))
-    print(f"{PAGE}: {', '.join(path.stem for path in sections)}")
+    before = sections(PAGE.read_text()) if PAGE.exists() else {}
+    PAGE.write_text("\n".join([HEAD, *(section for _, section in sorted({**before, **found}.items()))]))
+    print(f"{PAGE}: {', '.join(sorted(found))} anew")
 
 
 if __name__ == "__main__":

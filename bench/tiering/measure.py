@@ -57,7 +57,7 @@ def _run(guest: Guest, trial: Trial, first_id: int) -> dict[str, Any]:
         "environment": trial.environment,
         "jobs": {name: sizes.DIRECTIVES[name] for name in trial.workflows},
         "free": sizes.free(ENVIRONMENTS[trial.environment].memory, trial.workflows, trial.dram),
-        "memory": {name: sizes.limit(name) for name in trial.workflows},
+        "memory": {name: sizes.limit(name, len(trial.workflows) == 1) for name in trial.workflows},
         "first_id": first_id,
     }
     argv = ["python3", "-m", "tiering.inside.node"]

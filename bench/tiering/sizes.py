@@ -20,15 +20,18 @@ FOOTPRINT = {"train": 115 * MIB, "etl": 129 * MIB, "compress": 16 * MIB, "bfs": 
 """Peak of each job's cgroup where all is DRAM, libraries and page cache included."""
 
 SLACK = 1.1
+LIBRARIES = 32 * MIB
+"""Page cache of libraries that a program is charged with when nobody else has read them: more than any needs."""
 DRAM_SHARE = 0.5
 PMEM_SHARE = 0.25
 ROOMY = 4096 * MIB
 """More than any tier of the machine has."""
 
 
-def limit(workflow: str) -> int:
-    """What a careful user asks for with --mem: a little more than the program uses."""
-    return int(FOOTPRINT[workflow] * SLACK)
+def limit(workflow: str, alone: bool) -> int:
+    """What a careful user asks for with --mem: a little more than the program uses. Where it is `alone` it is charged
+    with libraries that it shares otherwise: without room for them the limit would make it swap."""
+    return int(FOOTPRINT[workflow] * SLACK) + (LIBRARIES if alone else 0)
 
 
 def free(memory: str, workflows: Iterable[str], dram: float = DRAM_SHARE) -> dict[int, int]:
