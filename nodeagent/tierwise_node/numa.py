@@ -19,6 +19,7 @@ MOST_NODES = 64
 """What csrc/pages takes: some machines number the memory of their GPUs from 252."""
 _SIZES = ("MemTotal", "MemFree", "Active(file)", "Inactive(file)", "Dirty", "Writeback")
 _SIZE = re.compile(rf"^Node \d+ ({'|'.join(map(re.escape, _SIZES))}): +(\d+) kB$", re.MULTILINE)
+_ZONES = re.compile(r"^(?:Node (\d+), zone| +(low|high) +(\d+)$)", re.MULTILINE)
 _PMEM, _CXL = re.compile(r"/ndbus\d"), re.compile(r"/(ACPI0017:\d|decoder\d|cxl_)")
 
 
@@ -48,8 +49,7 @@ class NumaNodes:
         self._tiering = sysfs / "devices/virtual/memory_tiering"
         self._dax = sysfs / "bus/dax/devices"
         self._buddies = proc / "buddyinfo"
-        self._low = _watermarks(proc / "zoneinfo", "low")
-        self._high = _watermarks(proc / "zoneinfo", "high")
+        self._low, self._high = _watermarks(proc / "zoneinfo")
         self._pools: dict[int, list[tuple[str, int]]] = {}
 
     def facts(self) -> tuple[NodeFacts, ...]:
@@ -177,16 +177,17 @@ def parse_list(text: str) -> list[int]:
     return numbers
 
 
-def _watermarks(zoneinfo: Path, name: str) -> dict[int, int]:
-    """The sum of a node's zones' watermarks of that name, in bytes: below the low one the kernel reclaims."""
-    sums: dict[int, int] = {}
+def _watermarks(zoneinfo: Path) -> tuple[dict[int, int], dict[int, int]]:
+    """The sums of each node's zones' low and high watermarks, in bytes: woken at the low one, the kernel reclaims up to
+    the high one. Read once: the file has seven lines for each CPU and zone."""
+    sums: dict[str, dict[int, int]] = {"low": {}, "high": {}}
     node = 0
-    for line in zoneinfo.read_text().splitlines():
-        if match := re.match(r"Node (\d+), zone", line):
-            node = int(match[1])
-        elif match := re.match(rf" +{name} +(\d+)$", line):
-            sums[node] = sums.get(node, 0) + int(match[1]) * PAGE
-    return sums
+    for zone, mark, pages in _ZONES.findall(zoneinfo.read_text()):
+        if zone:
+            node = int(zone)
+        else:
+            sums[mark][node] = sums[mark].get(node, 0) + int(pages) * PAGE
+    return sums["low"], sums["high"]
 
 
 def _scaled(value: int | None, factor: int) -> int | None:
