@@ -31,8 +31,9 @@ def build_clock() -> None:
 def disks() -> tuple[Path, Path]:
     """The images (programs and data, swap), built now if their inputs changed."""
     build_clock()
-    built = [BUILT / name for name in ON_NODE]
-    key = cache.hash_of([*PACKAGES, PYTHON, str(SWAP_MIB)], [Path(data.__file__), Path(__file__), *built])
+    clock = [*CLOCK.glob("*.[ch]"), CLOCK / "Makefile"]  # not what is built of them: that names its checkout
+    files = [Path(data.__file__), Path(__file__), *clock]
+    key = cache.hash_of([*PACKAGES, PYTHON, str(SWAP_MIB)], files, REPOSITORY)
     folder = cache.entry("bench", key, _build)
     return folder / "programs.img", folder / "swap.img"
 
