@@ -35,7 +35,7 @@ def limit(workflow: str, alone: bool) -> int:
 
 
 def free(memory: str, workflows: Iterable[str], dram: float = DRAM_SHARE) -> dict[int, int]:
-    """Bytes left free on each node for these workflows; `memory` as in Environment."""
+    """Bytes of each node that these workflows may use; `memory` as in Environment."""
     footprint = sum(FOOTPRINT[name] for name in workflows)
     if memory == "dram":
         return {0: ROOMY, 1: ROOMY, 2: ROOMY}
